@@ -1,0 +1,131 @@
+"""Leases and the use counters of an instance: the part of the world that the hot path touches.
+
+A `Use` stands beside the frozen record of one generation. Granting and releasing a lease are plain
+synchronous calls; `Use.release` says whether somebody must look (a waiter, a drain, an idle timer).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+from hestia.core.errors import HestiaError
+from hestia.core.model import Endpoint, InstanceKey
+
+
+class Holder(Protocol):
+    """What holds a lease: an exchange. Both calls are synchronous and may release the lease at once."""
+
+    def abort(self, reason: HestiaError) -> None:
+        """End the exchange now; the lease is released before this returns."""
+        ...
+
+    def close_socket(self) -> None:
+        """Close a spliced WebSocket at a frame boundary (WS-13); the release follows within seconds."""
+        ...
+
+
+class Use:
+    """Use counters of one generation. `admitting` is true exactly while its instance is hot.
+
+    limit: leases at once (`math.inf` is unlimited). warm: a response head below 500 was seen, or the
+    warm-up window is over. data: a place for the proxy to keep what it computed for this generation.
+    last_used: loop-clock seconds of the last end of use. sockets: leases that are spliced WebSockets.
+    """
+
+    __slots__ = (
+        "admitting",
+        "data",
+        "endpoint",
+        "granted",
+        "hot_since",
+        "idle_armed",
+        "key",
+        "last_used",
+        "leases",
+        "limit",
+        "sockets",
+        "warm",
+        "warm_limit",
+    )
+
+    def __init__(
+        self, key: InstanceKey, endpoint: Endpoint, *, limit: int | None, warm_limit: int, now: float
+    ) -> None:
+        self.key = key
+        self.endpoint = endpoint
+        self.limit: float = math.inf if limit is None else limit
+        self.warm_limit = warm_limit
+        self.admitting = True
+        self.warm = False
+        self.idle_armed = False
+        self.leases: set[Lease] = set()
+        self.sockets = 0
+        self.granted = 0
+        self.hot_since = now
+        self.last_used = now
+        self.data: object = None
+
+    @property
+    def open(self) -> int:
+        """Leases not yet released."""
+        return len(self.leases)
+
+    @property
+    def room(self) -> bool:
+        """Whether one more lease may be granted now."""
+        if not self.admitting:
+            return False
+        taken = len(self.leases)
+        return taken < self.limit and (self.warm or taken < self.warm_limit)
+
+    def grant(self) -> Lease:
+        """Hand out a lease. Only while `room`."""
+        assert self.admitting, "a lease is granted only while hot (INV-3)"
+        self.granted += 1
+        lease = Lease(self)
+        self.leases.add(lease)
+        return lease
+
+    def __repr__(self) -> str:
+        return f"<Use {self.key} open={len(self.leases)} granted={self.granted} admitting={self.admitting}>"
+
+
+class Lease:
+    """Right to send one request to one generation of one instance, until its response ends."""
+
+    __slots__ = ("holder", "is_socket", "use")
+
+    def __init__(self, use: Use) -> None:
+        self.use = use
+        self.holder: Holder | None = None
+        self.is_socket = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.use.endpoint
+
+    def became_socket(self) -> None:
+        """The exchange is a spliced WebSocket from here on (ID-03)."""
+        if not self.is_socket:
+            self.is_socket = True
+            self.use.sockets += 1
+
+    def touched(self, now: float) -> None:
+        """A data frame passed."""
+        self.use.last_used = now
+
+    def close(self, now: float) -> bool:
+        """Give the lease back; safe to call twice. True when this was the call that did it."""
+        use = self.use
+        if self not in use.leases:
+            return False
+        use.leases.discard(self)
+        if self.is_socket:
+            use.sockets -= 1
+        use.last_used = now
+        self.holder = None
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.use.key} {'socket' if self.is_socket else 'request'}>"

@@ -1,0 +1,194 @@
+"""Values of the domain: identifiers, endpoints, settings. Frozen and slotted; no behaviour to speak of.
+
+Settings are what the configuration became (`hestia.config` builds them); records that change live in
+`core.world`. Durations are float seconds (`math.inf` is "never"), instants are loop-clock seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+ServiceId = NewType("ServiceId", str)
+InstanceId = NewType("InstanceId", str)
+MachineId = NewType("MachineId", str)
+GatewayId = NewType("GatewayId", str)
+
+LOCAL = MachineId("local")
+NEVER = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceKey:
+    """Names one generation of one instance of one gateway; stamped on what an engine starts."""
+
+    gateway: GatewayId
+    service: ServiceId
+    instance: InstanceId
+    generation: int
+
+    def __str__(self) -> str:
+        return f"hestia:{self.gateway}/{self.service}/{self.instance}/{self.generation}"
+
+    @classmethod
+    def parse(cls, text: str) -> InstanceKey:
+        """Read the text form back. Raises ValueError when it is not one of ours."""
+        if not text.startswith("hestia:"):
+            raise ValueError(f"not an instance key: {text!r}")
+        gateway, service, instance, generation = text[7:].split("/")
+        return cls(GatewayId(gateway), ServiceId(service), InstanceId(instance), int(generation))
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an instance answers: host and port, or a unix socket. `base_path` has no final slash.
+
+    scheme: "http" or "https". port: 1…65535, 0 with `unix_path`. tls_name: SNI, "" for host.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    unix_path: str = ""
+    tls_name: str = ""
+    base_path: str = ""
+
+    @property
+    def authority(self) -> str:
+        """What a client of this endpoint would send as Host."""
+        if self.unix_path:
+            return "localhost"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        return host if self.port == default else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        if self.unix_path:
+            return f"unix:{self.unix_path}{self.base_path}"
+        return f"{self.scheme}://{self.authority}{self.base_path}"
+
+
+class HostHeader(StrEnum):
+    """What the upstream sees as Host (HO-08). `auto`: preserve on host routes, upstream on prefix routes."""
+
+    AUTO = "auto"
+    UPSTREAM = "upstream"
+    PRESERVE = "preserve"
+
+
+class PathPolicy(StrEnum):
+    STRICT = "strict"
+    VERBATIM = "verbatim"
+
+
+class OnCold(StrEnum):
+    """How a request for a cold service waits (SPEC 2.3)."""
+
+    AUTO = "auto"
+    HOLD = "hold"
+    PAGE = "page"
+    REJECT = "reject"
+
+
+class IdleWebSocket(StrEnum):
+    FRAMES = "frames"
+    OPEN = "open"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Restart back-off (FB-03) and breaker (FB-05). Durations in seconds."""
+
+    base: float = 1.0
+    factor: float = 2.0
+    cap: float = 60.0
+    intensity: int = 3
+    period: float = 600.0
+    cool_down: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSettings:
+    """One startable copy of a service, as configured.
+
+    base_url: may hold `{port}`; the engine fills it in per generation.
+    options: the engine's own typed model; opaque to everybody but the engine.
+    options_hash: changes when a running instance no longer matches its configuration.
+    """
+
+    id: InstanceId
+    base_url: str
+    health_url: str = ""
+    warmup: float = 0.0
+    machine: MachineId = LOCAL
+    engine: str = "none"
+    options: object = None
+    options_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """One service, as configured. Instances are tried in this order unless a strategy ranks them."""
+
+    id: ServiceId
+    instances: tuple[InstanceSettings, ...]
+    hosts: tuple[str, ...] = ()
+    idle_timeout: float = NEVER
+    idle_websocket: IdleWebSocket = IdleWebSocket.FRAMES
+    queue_size: int = 1000
+    request_timeout: float | None = None  # None: as long as the start may take
+    start_timeout: float = 300.0
+    stop_grace: float = 10.0
+    drain_timeout: float = 300.0
+    appear_timeout: float = 10.0
+    stable_after: float = 30.0
+    max_in_flight: int | None = None
+    warm_concurrency: int = 1
+    connect_timeout: float = 5.0
+    response_timeout: float = 600.0
+    retry_count: int = 1
+    retry_delay: float = 0.0
+    on_cold: OnCold = OnCold.AUTO
+    host_header: str = HostHeader.AUTO  # a HostHeader word or a literal host
+    path_policy: PathPolicy = PathPolicy.STRICT
+    tls_verify: bool = True
+    restart_backoff: Backoff = field(default_factory=Backoff)
+
+    @property
+    def wait_limit(self) -> float:
+        """Seconds a request may wait for a lease (CK-05)."""
+        if self.request_timeout is not None:
+            return self.request_timeout
+        if all(instance.engine == "none" for instance in self.instances):
+            return max(self.appear_timeout, self.start_timeout)
+        return self.start_timeout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """Settings of the gateway itself. `port` 0 picks a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    log_level: str = "INFO"
+    log_format: str = "auto"
+    access_log: bool = True
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    identity_headers: tuple[str, ...] = ()
+    state_dir: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the configuration says, checked. `sources`: dotted key → where its value came from."""
+
+    gateway: GatewaySettings
+    services: Mapping[ServiceId, ServiceSettings]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    config_path: str = ""  # "" when there is no file

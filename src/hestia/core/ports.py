@@ -1,0 +1,194 @@
+"""What the outside implements for the core and the runtime: engines, store, recorder.
+
+The engine port is the one of the contract; nothing else defines it. An engine keeps no life-cycle
+state. `Report` calls are plain and never wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+from hestia.core.model import Endpoint, GatewayId, InstanceKey
+
+Handle = Mapping[str, Any]  # the engine's own JSON object (≤ 4 KiB); opaque to everybody else, hence Any
+
+
+class Presence(StrEnum):
+    """The three answers about a handle. Unknown is neither of the others: unreachable is not gone."""
+
+    RUNNING = "running"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartSpec:
+    """What to start. `options` is the engine's own typed model; `base_url` may hold `{port}`."""
+
+    options: object
+    options_hash: str
+    base_url: str
+    health_url: str = ""
+    address: str = ""  # of the machine; "" is this one
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What runs now, perhaps not ready. `health_url` has its `{port}` filled in."""
+
+    handle: Handle
+    endpoint: Endpoint
+    health_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One look at one handle. Exit fields are set only when gone and known."""
+
+    handle: Handle
+    presence: Presence
+    key: InstanceKey | None = None
+    endpoint: Endpoint | None = None
+    exit_status: int | None = None
+    signal: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    key: InstanceKey
+    handle: Handle
+    options_hash: str
+    observed: Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """Everything that bears a gateway's id. Absence proves something only when `complete`."""
+
+    found: tuple[Found, ...] = ()
+    complete: bool = True
+
+
+class Report(Protocol):
+    """Progress of one start, for the timeline."""
+
+    def stage(self, name: str, text: str) -> None: ...
+    def line(self, text: str) -> None: ...
+    def made(self, handle: Handle) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineContext:
+    """What an engine is built with. `state_dir` is a private folder that survives restarts."""
+
+    gateway: GatewayId
+    state_dir: str
+
+
+class Engine(Protocol):
+    """Starts, stops and observes instances.
+
+    start: idempotent by key: a live key is followed, never doubled. Returns when it runs, perhaps not
+        ready. Cancelled: removes what it made, or has reported its handle. Raises EngineRefused,
+        EngineUnavailable, StartFailed.
+    stop: returns when gone; gone already or never started is success; still there after KILL raises
+        EngineRefused.
+    inspect: answers within its own deadline or `unknown`; does not raise for an unreachable machine.
+    discover: everything that bears this gateway's id, or raises EngineUnavailable.
+    watch: changes, each a hint to inspect; reconnects by itself for ever.
+    logs: the last lines (bounded), then with `follow` what comes; ends at once where there are none.
+        Raises HandleUnknown.
+    aclose: closes own connections and streams; instances stay.
+    """
+
+    name: ClassVar[str]
+    settle_time: ClassVar[float]
+
+    async def start(self, spec: StartSpec, key: InstanceKey, report: Report) -> Started: ...
+    async def stop(self, handle: Handle, *, grace: float) -> None: ...
+    async def inspect(self, handle: Handle) -> Observed: ...
+    async def discover(self, owner: GatewayId) -> Discovered: ...
+    def watch(self) -> AsyncIterator[Observed]: ...
+    def logs(self, handle: Handle, *, follow: bool) -> AsyncIterator[bytes]: ...
+    async def aclose(self) -> None: ...
+
+
+class EnginePlugin(Protocol):
+    """What the entry-point group `hestia.engines` names: a class with its typed options.
+
+    `Options` is a pydantic model with `extra="forbid"`; a field of the engine's own configuration is a
+    field of it. `stops` says whether the engine can stop what it did not start.
+    """
+
+    name: ClassVar[str]
+    settle_time: ClassVar[float]
+    Options: ClassVar[type[Any]]  # pydantic model class; core does not know pydantic, hence Any
+
+    def __call__(self, context: EngineContext) -> Engine: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """Written and committed before an engine is called (INV-6). `at` is wall-clock seconds, UTC."""
+
+    key: InstanceKey
+    engine: str
+    options_hash: str
+    episode: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One life-cycle event for the timeline (INV-9): who moved what, from where to where, and why.
+
+    at: wall-clock seconds, UTC. lasted: seconds in the old state. data: further plain fields.
+    """
+
+    at: float
+    service: str
+    instance: str
+    generation: int
+    event: str
+    before: str
+    after: str
+    cause: str
+    actor: str
+    episode: str = ""
+    lasted: float = 0.0
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """Durable rows. `intend` returns when committed; the others may be batched.
+
+    Raises StoreUnavailable from `intend` alone.
+    """
+
+    async def intend(self, intent: Intent) -> None: ...
+    def handle_made(self, key: InstanceKey, handle: Handle) -> None: ...
+    def closed(self, key: InstanceKey, reason: str) -> None: ...
+    def append(self, row: Row) -> None: ...
+    def rows(self, *, service: str = "", limit: int = 100) -> list[Row]: ...
+    async def aclose(self) -> None: ...
+
+
+class Recorder(Protocol):
+    """Where transitions and other facts are told to. Calls are plain, cheap and never raise."""
+
+    def transition(self, row: Row) -> None: ...
+    def stage(self, service: str, instance: str, name: str, text: str, episode: str) -> None: ...
+
+
+class NullRecorder:
+    """A recorder that keeps nothing."""
+
+    def transition(self, row: Row) -> None:
+        """Forget it."""
+
+    def stage(self, service: str, instance: str, name: str, text: str, episode: str) -> None:
+        """Forget it."""
