@@ -7,10 +7,13 @@ synchronous calls; `Use.release` says whether somebody must look (a waiter, a dr
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hestia.core.errors import HestiaError
 from hestia.core.model import Endpoint, InstanceKey
+
+if TYPE_CHECKING:
+    from hestia.core.world import Slot
 
 
 class Holder(Protocol):
@@ -39,18 +42,25 @@ class Use:
         "endpoint",
         "granted",
         "hot_since",
-        "idle_armed",
         "key",
         "last_used",
         "leases",
         "limit",
+        "owner",
         "sockets",
         "warm",
         "warm_limit",
     )
 
     def __init__(
-        self, key: InstanceKey, endpoint: Endpoint, *, limit: int | None, warm_limit: int, now: float
+        self,
+        key: InstanceKey,
+        endpoint: Endpoint,
+        *,
+        limit: int | None,
+        warm_limit: int,
+        now: float,
+        owner: Slot,
     ) -> None:
         self.key = key
         self.endpoint = endpoint
@@ -58,7 +68,7 @@ class Use:
         self.warm_limit = warm_limit
         self.admitting = True
         self.warm = False
-        self.idle_armed = False
+        self.owner = owner
         self.leases: set[Lease] = set()
         self.sockets = 0
         self.granted = 0

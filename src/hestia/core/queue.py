@@ -22,7 +22,16 @@ class Waiter:
     deadline: loop-clock seconds. number: place of arrival in the service, never reused.
     """
 
-    __slots__ = ("arrived", "candidates", "deadline", "failed", "number", "on_outcome", "request_id", "settled")
+    __slots__ = (
+        "arrived",
+        "candidates",
+        "deadline",
+        "failed",
+        "number",
+        "on_outcome",
+        "request_id",
+        "settled",
+    )
 
     def __init__(
         self,

@@ -1,0 +1,138 @@
+"""What the world asks of the runtime: plain data, performed after the step that decided it.
+
+An effect never waits; where performing it takes time, the runtime starts a job whose result comes back
+as an event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hestia.core.errors import HestiaError
+from hestia.core.lease import Use
+from hestia.core.model import Endpoint, InstanceId, InstanceKey, ServiceId
+from hestia.core.ports import Handle
+from hestia.core.queue import Outcome, Waiter
+
+
+class Timer(StrEnum):
+    """One timer per instance and kind (per service for `queue`); setting it again moves it."""
+
+    IDLE = "idle"
+    DRAIN = "drain"
+    WARM = "warm"
+    RETRY = "retry"
+    STOP_RETRY = "stop_retry"
+    QUEUE = "queue"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """Begin the start job of this generation."""
+
+    key: InstanceKey
+    episode: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelStart:
+    """Give the start job of this generation up."""
+
+    key: InstanceKey
+
+
+@dataclass(frozen=True, slots=True)
+class RunStop:
+    """Stop and confirm. The job first waits for a start job that was given up, and uses its handle."""
+
+    key: InstanceKey
+    handle: Handle | None
+    external: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HurryStop:
+    """A stop is under way with grace; end the grace now."""
+
+    key: InstanceKey
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Tell a waiter its outcome, in the order of these effects."""
+
+    waiter: Waiter
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSockets:
+    """Close the spliced WebSockets of this generation at a frame boundary."""
+
+    use: Use
+
+
+@dataclass(frozen=True, slots=True)
+class AbortLeases:
+    """End every open exchange of this generation now."""
+
+    use: Use
+    reason: HestiaError
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointOpened:
+    """Leases are granted on this endpoint from now on."""
+
+    key: InstanceKey
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointClosed:
+    """No more leases; idle pooled connections of this generation are of no use any more (ID-13)."""
+
+    key: InstanceKey
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Call back at `at` (loop-clock seconds); None takes the timer away."""
+
+    service: ServiceId
+    instance: InstanceId | None
+    kind: Timer
+    at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A transition happened: exactly one per change of state (INV-9). lasted: seconds before it."""
+
+    key: InstanceKey
+    event: str
+    before: str
+    after: str
+    cause: str
+    actor: str
+    episode: str
+    lasted: float
+    error: HestiaError | None = None
+    forced: bool = False
+    open_leases: int = 0
+
+
+Effect = (
+    RunStart
+    | CancelStart
+    | RunStop
+    | HurryStop
+    | Settle
+    | CloseSockets
+    | AbortLeases
+    | EndpointOpened
+    | EndpointClosed
+    | SetTimer
+    | Moved
+)

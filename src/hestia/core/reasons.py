@@ -1,0 +1,87 @@
+"""Why the world refuses: the errors it makes, with their facts and remedies. Pure functions."""
+
+from __future__ import annotations
+
+from hestia.core.errors import (
+    BreakerOpen,
+    HestiaError,
+    QueueFull,
+    QueueTimeout,
+    StartError,
+    StartStopped,
+    UpstreamDisconnected,
+)
+from hestia.core.lifecycle import State
+from hestia.core.queue import Waiter
+from hestia.core.records import ServiceRecord, Slot
+
+
+def queue_full(record: ServiceRecord, now: float) -> QueueFull:
+    service = record.settings.id
+    return QueueFull(
+        f'The queue of "{service}" is full: {len(record.queue)} requests wait, '
+        f"queue_size is {record.settings.queue_size}.",
+        remedy=f"raise services.{service}.queue_size, or try again later",
+        service_id=service,
+        retry_after=retry_after(record, now),
+    )
+
+
+def queue_timeout(record: ServiceRecord, waiter: Waiter, now: float) -> QueueTimeout:
+    """The waiter's time is over; the start goes on (CK-05)."""
+    service = record.settings.id
+    source = "request_timeout" if record.settings.request_timeout is not None else "request_timeout, default"
+    return QueueTimeout(
+        f'"{service}" was not ready within {waiter.deadline - waiter.arrived:.1f} s ({source}); '
+        "the start goes on.",
+        remedy=f"try again, or raise services.{service}.request_timeout",
+        cause="timeout",
+        stage="queue",
+        service_id=service,
+        retry_after=retry_after(record, now),
+    )
+
+
+def not_now(slot: Slot, now: float) -> HestiaError:
+    """What to answer while an instance may not be started: the breaker with its reason, or stuck."""
+    record, error = slot.record, slot.record.error
+    if record.stuck and error is not None:
+        return error
+    reason = error.detail if error else "The last starts failed."
+    pause = max(0.0, slot.backoff.retry_at - now)
+    return BreakerOpen(
+        f"{reason} It failed {len(slot.backoff.failures)} times, so it is not tried again for {pause:.0f} s.",
+        remedy=f"hestia start {record.service} tries now",
+        cause="breaker_open",
+        stage=error.stage if error else "",
+        service_id=record.service,
+        retry_after=max(1.0, pause),
+        tail=error.tail if error else (),
+    )
+
+
+def stopped_while_starting(service: str) -> StartStopped:
+    return StartStopped(
+        f'"{service}" was stopped while it started.',
+        remedy="send the request again to start it",
+        cause="stopped",
+        service_id=service,
+    )
+
+
+def cut(slot: Slot) -> HestiaError:
+    """Why open exchanges of this instance are ended."""
+    error = slot.record.error
+    if isinstance(error, StartError):
+        return error
+    return UpstreamDisconnected(
+        f'"{slot.record.service}" was stopped while it answered ({slot.record.cause}).',
+        cause="stopped",
+        service_id=slot.record.service,
+    )
+
+
+def retry_after(record: ServiceRecord, now: float) -> float:
+    """Seconds, at least 1: the soonest retry of what failed. The runtime knows more from history."""
+    pauses = [slot.backoff.retry_at - now for slot in record.slots.values() if slot.state is State.FAILED]
+    return max(1.0, min(pauses, default=1.0))

@@ -1,0 +1,74 @@
+"""The mutable records of the world: one slot per instance, one record per service.
+
+Only `core.world` writes them; everybody else may look, to show, never to decide.
+"""
+
+from __future__ import annotations
+
+from hestia.core.backoff import FRESH, BackoffState
+from hestia.core.lease import Use
+from hestia.core.lifecycle import Instance, State
+from hestia.core.model import GatewayId, InstanceId, InstanceKey, InstanceSettings, ServiceSettings
+from hestia.core.queue import Queue
+
+
+class Slot:
+    """One instance: its frozen record and the mutable things beside it."""
+
+    __slots__ = ("backoff", "record", "service", "settings", "use")
+
+    def __init__(self, service: ServiceRecord, settings: InstanceSettings) -> None:
+        self.service = service
+        self.settings = settings
+        self.record = Instance(service.settings.id, settings.id)
+        self.use: Use | None = None
+        self.backoff: BackoffState = FRESH
+
+    @property
+    def state(self) -> State:
+        return self.record.state
+
+    def key(self, gateway: GatewayId) -> InstanceKey:
+        """Names the generation this instance is at."""
+        record = self.record
+        return InstanceKey(gateway, record.service, record.id, record.generation)
+
+    @property
+    def under_way(self) -> bool:
+        """Something with a deadline is under way that a waiter may wait for (INV-2)."""
+        return self.record.state in (State.STARTING, State.HOT, State.DRAINING, State.STOPPING)
+
+    def hoped_for(self, now: float) -> bool:
+        """Whether a waiter may still hope for this instance; not while its breaker is open or it is stuck."""
+        if self.under_way or self.record.state is State.COLD:
+            return True
+        return not self.record.stuck and (not self.backoff.open or self.backoff.may_start(now))
+
+    def may_begin(self, now: float) -> bool:
+        """Whether demand may start it now."""
+        if self.record.state is State.FAILED:
+            return not self.record.stuck and self.backoff.may_start(now)
+        return self.record.state is State.COLD
+
+    def __repr__(self) -> str:
+        return f"<Slot {self.record!r} {self.use!r}>"
+
+
+class ServiceRecord:
+    """One service: its slots in configured order, its queue, its running episode."""
+
+    __slots__ = ("default", "episode", "episode_starts", "queue", "queue_timer", "settings", "slots")
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        self.queue = Queue()
+        self.queue_timer: float | None = None
+        self.slots: dict[InstanceId, Slot] = {}
+        for instance in settings.instances:
+            self.slots[instance.id] = Slot(self, instance)
+        self.default: tuple[InstanceId, ...] = tuple(self.slots)
+        self.episode = ""
+        self.episode_starts = 0
+
+    def __repr__(self) -> str:
+        return f"<ServiceRecord {self.settings.id} {self.queue!r} {list(self.slots.values())}>"

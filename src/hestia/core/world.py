@@ -1,0 +1,661 @@
+"""Every record of the gateway and the one place that decides about them.
+
+`World` is synchronous: between reading a record and writing it nothing else can happen. It takes events
+in (`apply`) and hands effects out; it owns queues, use counters and back-off, and knows neither tasks nor
+sockets. Plain calls (`acquire_nowait`, `release`, `leave`) are the hot path. Results of work carry the
+generation they belong to; those of an older one change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from hestia.core import lifecycle as lc
+from hestia.core.backoff import FRESH, BackoffState
+from hestia.core.effects import (
+    AbortLeases,
+    CancelStart,
+    CloseSockets,
+    Effect,
+    EndpointClosed,
+    EndpointOpened,
+    HurryStop,
+    Moved,
+    RunStart,
+    RunStop,
+    SetTimer,
+    Settle,
+    Timer,
+)
+from hestia.core.errors import (
+    AlreadyRunning,
+    BreakerOpen,
+    EngineRefused,
+    HestiaError,
+    InstanceNotFound,
+    QueueFull,
+    QueueTimeout,
+    ServiceNotFound,
+    StartError,
+    StartStopped,
+    UpstreamDisconnected,
+)
+from hestia.core.idle import next_look
+from hestia.core.lease import Lease, Use
+from hestia.core.lifecycle import Do, Instance, State
+from hestia.core.model import (
+    GatewayId,
+    InstanceId,
+    InstanceKey,
+    InstanceSettings,
+    ServiceId,
+    ServiceSettings,
+)
+from hestia.core.queue import Queue, Waiter
+
+WARM_WINDOW = 2.0  # seconds until the warm-up gate opens in any case (QF-02)
+SOCKET_CLOSE = 6.0  # seconds silent sockets get to close: the close handshake of TO-14 and a tick
+STOP_RETRY = 30.0  # seconds between attempts to stop what is stuck (FB-15)
+EPISODE_STARTS = 4  # starts one episode may make (FB-04)
+SERVED_STABLE = 10.0  # seconds hot after which one served response makes a generation stable (FB-06)
+
+
+class Slot:
+    """One instance: its frozen record and the mutable things beside it."""
+
+    __slots__ = ("backoff", "record", "service", "settings", "use")
+
+    def __init__(self, service: ServiceRecord, settings: InstanceSettings) -> None:
+        self.service = service
+        self.settings = settings
+        self.record = Instance(service.settings.id, settings.id)
+        self.use: Use | None = None
+        self.backoff: BackoffState = FRESH
+
+    @property
+    def state(self) -> State:
+        return self.record.state
+
+    @property
+    def under_way(self) -> bool:
+        """Something with a deadline is under way that a waiter may wait for (INV-2)."""
+        return self.record.state in (State.STARTING, State.HOT, State.DRAINING, State.STOPPING)
+
+    def __repr__(self) -> str:
+        return f"<Slot {self.record!r} {self.use!r}>"
+
+
+class ServiceRecord:
+    """One service: its slots in configured order, its queue, its running episode."""
+
+    __slots__ = ("default", "episode", "episode_starts", "queue", "queue_timer", "settings", "slots")
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        self.queue = Queue()
+        self.queue_timer: float | None = None
+        self.slots: dict[InstanceId, Slot] = {}
+        for instance in settings.instances:
+            self.slots[instance.id] = Slot(self, instance)
+        self.default: tuple[InstanceId, ...] = tuple(self.slots)
+        self.episode = ""
+        self.episode_starts = 0
+
+    def __repr__(self) -> str:
+        return f"<ServiceRecord {self.settings.id} {self.queue!r} {list(self.slots.values())}>"
+
+
+@dataclass(frozen=True, slots=True)
+class WorldStatistics:
+    """Counts of the whole world; all but `hot` are zero at rest (INV-10)."""
+
+    queued: int
+    in_flight: int
+    hot: int
+    starting: int
+
+
+class World:
+    """Services, instances, queues. See the module docstring for the rules.
+
+    jitter: returns 0…1, for back-off. new_episode: returns a fresh episode id.
+    """
+
+    def __init__(
+        self,
+        *,
+        gateway: GatewayId,
+        services: Mapping[ServiceId, ServiceSettings],
+        jitter: Callable[[], float],
+        new_episode: Callable[[], str],
+    ) -> None:
+        self.gateway = gateway
+        self._jitter = jitter
+        self._new_episode = new_episode
+        self.services: dict[ServiceId, ServiceRecord] = {
+            key: ServiceRecord(settings) for key, settings in services.items()
+        }
+        self._effects: list[Effect] = []
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def service(self, service: ServiceId) -> ServiceRecord:
+        """Raises ServiceNotFound."""
+        try:
+            return self.services[service]
+        except KeyError:
+            raise ServiceNotFound(f'There is no service "{service}".', service_id=service) from None
+
+    def slot(self, service: ServiceId, instance: InstanceId) -> Slot:
+        """Raises ServiceNotFound, InstanceNotFound."""
+        record = self.service(service)
+        try:
+            return record.slots[instance]
+        except KeyError:
+            raise InstanceNotFound(
+                f'Service "{service}" has no instance "{instance}".', service_id=service
+            ) from None
+
+    def is_current(self, key: InstanceKey) -> bool:
+        """Whether this generation is the one its instance is at."""
+        record = self.services.get(key.service)
+        slot = record.slots.get(key.instance) if record else None
+        return slot is not None and slot.record.generation == key.generation
+
+    def statistics(self) -> WorldStatistics:
+        slots = [slot for service in self.services.values() for slot in service.slots.values()]
+        return WorldStatistics(
+            queued=sum(len(service.queue) for service in self.services.values()),
+            in_flight=sum(slot.use.open for slot in slots if slot.use is not None),
+            hot=sum(slot.state is State.HOT for slot in slots),
+            starting=sum(slot.state is State.STARTING for slot in slots),
+        )
+
+    # -- the hot path --------------------------------------------------------------------------
+
+    def acquire_nowait(
+        self, service: ServiceId, candidates: tuple[InstanceId, ...] | None = None
+    ) -> Lease | None:
+        """Grant a lease on the first hot candidate with room, or None. Never overtakes the queue.
+
+        Raises ServiceNotFound.
+        """
+        record = self.services.get(service)
+        if record is None:
+            raise ServiceNotFound(f'There is no service "{service}".', service_id=service)
+        if len(record.queue):
+            return None
+        slots = record.slots
+        for name in candidates or record.default:
+            use = slots[name].use
+            if use is not None and use.room:
+                return use.grant()
+        return None
+
+    def release(self, lease: Lease, now: float) -> bool:
+        """Give a lease back; idempotent. True when somebody must look: apply `released` then."""
+        if not lease.close(now):
+            return False
+        slot: Slot = lease.use.owner
+        return not lease.use.admitting or len(slot.service.queue) > 0
+
+    # -- waiting -------------------------------------------------------------------------------
+
+    def join(self, service: ServiceId, waiter: Waiter, now: float) -> list[Effect]:
+        """Queue a waiter; its arrival is demand. `waiter.candidates` empty means all, in order.
+
+        Raises ServiceNotFound, QueueFull, and the reason at once where no candidate can be hoped for.
+        """
+        record = self.service(service)
+        if not waiter.candidates:
+            waiter.candidates = record.default
+        if len(record.queue) >= record.settings.queue_size:
+            raise QueueFull(
+                f'The queue of "{service}" is full: {len(record.queue)} requests wait, '
+                f"queue_size is {record.settings.queue_size}.",
+                remedy=f"raise services.{service}.queue_size, or try again later",
+                service_id=service,
+                retry_after=self._retry_after(record, now),
+            )
+        if (refusal := self._hopeless(record, waiter, now)) is not None:
+            raise refusal
+        record.queue.join(waiter)
+        self._demand(record, waiter, now)
+        self._pump(record, now)
+        if len(record.queue) and (record.queue_timer is None or waiter.deadline < record.queue_timer):
+            self._arm_queue(record, waiter.deadline)
+        return self._take()
+
+    def leave(self, service: ServiceId, waiter: Waiter) -> None:
+        """The waiter's client left. Its start, if any, goes on (SF-14)."""
+        self.service(service).queue.leave(waiter)
+        waiter.settled = True
+
+    # -- events --------------------------------------------------------------------------------
+
+    def apply(self, event: lc.Event, now: float) -> list[Effect]:
+        """Take one event into the records. A result of an older generation changes nothing.
+
+        Raises IllegalTransition, ServiceNotFound, InstanceNotFound; the records are then unchanged.
+        """
+        slot = self.slot(event.service, event.instance)
+        if event.generation and event.generation != slot.record.generation:
+            return []
+        self._step(slot, event, now)
+        return self._take()
+
+    def start(
+        self, service: ServiceId, now: float, *, cause: str, actor: str, instance: InstanceId | None = None
+    ) -> list[Effect]:
+        """Somebody asks for the service to run. Clears back-off. Raises AlreadyRunning."""
+        record = self.service(service)
+        slots = [self.slot(service, instance)] if instance else list(record.slots.values())
+        for slot in slots:
+            if slot.state in (State.STARTING, State.HOT):
+                raise AlreadyRunning(
+                    f'Service "{service}" is {"already hot" if slot.state is State.HOT else "starting"}.',
+                    service_id=service,
+                )
+        slot = next((slot for slot in slots if slot.state in (State.COLD, State.FAILED)), slots[0])
+        slot.backoff = slot.backoff.forgiven()
+        self._begin(slot, now, cause=cause, actor=actor)
+        return self._take()
+
+    def stop(
+        self,
+        service: ServiceId,
+        now: float,
+        *,
+        force: bool = False,
+        restart: bool = False,
+        cause: str = "api",
+        actor: str = "",
+    ) -> list[Effect]:
+        """Somebody asks for every instance of the service to stop (and one to start again)."""
+        record = self.service(service)
+        first = True
+        for slot in record.slots.values():
+            again = restart and first
+            if slot.state is State.COLD or (
+                slot.state is State.FAILED and not slot.record.stuck and not restart
+            ):
+                if slot.state is State.FAILED:
+                    self._step(slot, self._stop_event(slot, force, again, cause, actor), now)
+                continue
+            self._step(slot, self._stop_event(slot, force, again, cause, actor), now)
+            first = False
+        if restart and first:
+            slot = next(iter(record.slots.values()))
+            slot.backoff = slot.backoff.forgiven()
+            self._begin(slot, now, cause="restart", actor=actor)
+        return self._take()
+
+    def released(self, service: ServiceId, instance: InstanceId, now: float) -> list[Effect]:
+        """A lease was given back where somebody waits or drains."""
+        slot = self.slot(service, instance)
+        if slot.state is State.DRAINING and slot.use is not None and not slot.use.open:
+            self._step(slot, lc.Drained(service=service, instance=instance), now)
+        self._pump(slot.service, now)
+        return self._take()
+
+    def warmed(self, use: Use, now: float) -> list[Effect]:
+        """The first good answer of a generation was seen: the gate opens (QF-02)."""
+        use.warm = True
+        slot: Slot = use.owner
+        self._pump(slot.service, now)
+        return self._take()
+
+    def timer(self, service: ServiceId, instance: InstanceId | None, kind: Timer, now: float) -> list[Effect]:
+        """A timer that was asked for by `SetTimer` fired."""
+        record = self.service(service)
+        if instance is None:
+            record.queue_timer = None
+            self._expire(record, now)
+            return self._take()
+        slot = self.slot(service, instance)
+        match kind:
+            case Timer.IDLE:
+                self._look_idle(slot, now)
+            case Timer.DRAIN if slot.state is State.DRAINING:
+                self._step(slot, lc.DrainElapsed(service=service, instance=instance), now)
+            case Timer.WARM if slot.use is not None:
+                slot.use.warm = True
+                self._pump(record, now)
+            case Timer.RETRY:
+                self._recheck(record, now)
+            case Timer.STOP_RETRY if slot.state is State.FAILED and slot.record.stuck:
+                self._step(slot, lc.StopRetried(service=service, instance=instance), now)
+            case _:
+                pass
+        return self._take()
+
+    # -- deciding ------------------------------------------------------------------------------
+
+    def _stop_event(self, slot: Slot, force: bool, restart: bool, cause: str, actor: str) -> lc.StopRequested:
+        return lc.StopRequested(
+            service=slot.record.service,
+            instance=slot.record.id,
+            busy=slot.use is not None and slot.use.open > 0,
+            force=force,
+            restart=restart,
+            cause="restart" if restart and cause == "api" else cause,
+            actor=actor,
+        )
+
+    def _hopeless(self, record: ServiceRecord, waiter: Waiter, now: float) -> HestiaError | None:
+        """The reason to refuse at once, or None while any candidate may still serve (FB-18)."""
+        slots = [record.slots[name] for name in waiter.candidates if name not in waiter.failed]
+        if any(self._hoped_for(slot, now) for slot in slots):
+            return None
+        for slot in slots:
+            return self._refusal(slot, now)
+        return next(reversed(waiter.failed.values()), None)
+
+    @staticmethod
+    def _hoped_for(slot: Slot, now: float) -> bool:
+        if slot.under_way or slot.state is State.COLD:
+            return True
+        return not slot.record.stuck and (not slot.backoff.open or slot.backoff.may_start(now))
+
+    @staticmethod
+    def _refusal(slot: Slot, now: float) -> HestiaError:
+        """What to answer while an instance may not be started: the breaker with its reason, or stuck."""
+        record, error = slot.record, slot.record.error
+        if record.stuck and error is not None:
+            return error
+        reason = error.detail if error else "The last starts failed."
+        pause = max(0.0, slot.backoff.retry_at - now)
+        return BreakerOpen(
+            f"{reason} It failed {len(slot.backoff.failures)} times in a row, so it is not tried again "
+            f"for {pause:.0f} s.",
+            remedy=f"hestia start {record.service} tries now",
+            cause="breaker_open",
+            stage=error.stage if error else "",
+            service_id=record.service,
+            retry_after=max(1.0, pause),
+            tail=error.tail if error else (),
+        )
+
+    def _demand(self, record: ServiceRecord, waiter: Waiter, now: float) -> None:
+        """See to it that something is under way for this waiter (INV-2); at most one start (SF-16)."""
+        slots = [record.slots[name] for name in waiter.candidates if name not in waiter.failed]
+        if any(slot.under_way for slot in slots):
+            return
+        for slot in slots:
+            if slot.state is State.COLD or (
+                slot.state is State.FAILED and not slot.record.stuck and slot.backoff.may_start(now)
+            ):
+                self._begin(slot, now, cause="demand", actor=waiter.request_id)
+                return
+        pauses = [
+            slot
+            for slot in slots
+            if slot.state is State.FAILED and not slot.record.stuck and not slot.backoff.open
+        ]
+        if pauses:
+            soonest = min(pauses, key=lambda slot: slot.backoff.retry_at)
+            self._timer(soonest, Timer.RETRY, soonest.backoff.retry_at)
+            return
+        refusal = self._refusal(slots[0], now) if slots else next(reversed(waiter.failed.values()))
+        self._refuse(record, waiter, refusal)
+
+    def _recheck(self, record: ServiceRecord, now: float) -> None:
+        """Look at everybody who waits, in order; then grant what can be granted."""
+        for waiter in record.queue:
+            if not waiter.settled:
+                self._demand(record, waiter, now)
+        self._pump(record, now)
+        if not len(record.queue) and not any(slot.state is State.STARTING for slot in record.slots.values()):
+            record.episode, record.episode_starts = "", 0
+
+    def _begin(self, slot: Slot, now: float, *, cause: str, actor: str) -> None:
+        """Decide a start. The episode goes on while its attempts follow each other."""
+        record = slot.service
+        if not record.episode:
+            record.episode, record.episode_starts = self._new_episode(), 0
+        if slot.state in (State.COLD, State.FAILED):
+            record.episode_starts += 1
+        self._step(
+            slot,
+            lc.StartDecided(
+                service=record.settings.id,
+                instance=slot.record.id,
+                cause=cause,
+                actor=actor,
+                episode=record.episode,
+            ),
+            now,
+        )
+
+    def _look_idle(self, slot: Slot, now: float) -> None:
+        """The idle timer fired: stop, or look again later (ID-05: decide and move in one step)."""
+        settings, use = slot.service.settings, slot.use
+        if slot.state is not State.HOT or use is None:
+            return
+        waiting = sum(slot.record.id in waiter.candidates for waiter in slot.service.queue)
+        at = next_look(
+            use,
+            waiting=waiting,
+            idle_timeout=settings.idle_timeout,
+            sockets=settings.idle_websocket,
+            now=now,
+        )
+        if at > now:
+            self._timer(slot, Timer.IDLE, at)
+            return
+        event = lc.IdleElapsed(service=settings.id, instance=slot.record.id, sockets=use.open > 0)
+        self._step(slot, event, now)
+
+    def _pump(self, record: ServiceRecord, now: float) -> None:
+        """Grant leases in order of arrival; a freed instance takes the first waiter that may use it."""
+        if not len(record.queue) or not any(slot.use and slot.use.room for slot in record.slots.values()):
+            return
+        for waiter in record.queue:
+            uses = [record.slots[name].use for name in waiter.candidates if name not in waiter.failed]
+            use = next((use for use in uses if use is not None and use.room), None)
+            if use is not None:
+                record.queue.leave(waiter)
+                waiter.settled = True
+                self._effects.append(Settle(waiter, use.grant()))
+            if not any(slot.use and slot.use.room for slot in record.slots.values()):
+                return
+
+    def _refuse(self, record: ServiceRecord, waiter: Waiter, error: HestiaError) -> None:
+        if record.queue.leave(waiter):
+            waiter.settled = True
+            self._effects.append(Settle(waiter, error))
+
+    def _expire(self, record: ServiceRecord, now: float) -> None:
+        """Answer everybody whose time is over; the start goes on (CK-05)."""
+        limit = record.settings.wait_limit
+        for waiter in record.queue:
+            if waiter.deadline <= now:
+                self._refuse(
+                    record,
+                    waiter,
+                    QueueTimeout(
+                        f'"{record.settings.id}" was not ready within {waiter.deadline - waiter.arrived:.1f} s '
+                        f"(request_timeout{'' if record.settings.request_timeout is not None else ', default'}); "
+                        "the start goes on.",
+                        remedy=f"raise services.{record.settings.id}.request_timeout above {limit:.0f}s, "
+                        "or try again: the start is still under way",
+                        cause="timeout",
+                        stage="queue",
+                        service_id=record.settings.id,
+                        retry_after=self._retry_after(record, now),
+                    ),
+                )
+        if (at := record.queue.next_deadline) is not None:
+            self._arm_queue(record, at)
+
+    @staticmethod
+    def _retry_after(record: ServiceRecord, now: float) -> float:
+        """A coarse hint; the runtime refines it from the history of starts."""
+        pauses = [slot.backoff.retry_at - now for slot in record.slots.values() if slot.state is State.FAILED]
+        return max(1.0, *pauses) if pauses else 1.0
+
+    # -- carrying a row out --------------------------------------------------------------------
+
+    def _step(self, slot: Slot, event: lc.Event, now: float) -> None:
+        before = slot.record
+        moved, things = lc.step(before, event, now)
+        slot.record = moved
+        if moved.state is not before.state:
+            self._effects.append(
+                Moved(
+                    key=self._key(slot),
+                    event=type(event).__name__,
+                    before=before.state,
+                    after=moved.state,
+                    cause=moved.cause,
+                    actor=moved.actor,
+                    episode=moved.episode,
+                    lasted=now - before.since if before.since else 0.0,
+                    error=moved.error if moved.failed or isinstance(event, lc.InstanceGone) else None,
+                    forced=isinstance(event, lc.StopRequested) and event.force,
+                    open_leases=slot.use.open if slot.use is not None else 0,
+                )
+            )
+        for thing in things:
+            self._do(slot, thing, event, now)
+
+    def _do(self, slot: Slot, thing: Do, event: lc.Event, now: float) -> None:
+        """Carry out one thing that a row names; a row a branch, nothing decided here."""
+        record, emit = slot.record, self._effects.append
+        match thing:
+            case Do.RUN_START:
+                emit(RunStart(self._key(slot), record.episode))
+            case Do.CANCEL_START:
+                emit(CancelStart(self._key(slot)))
+            case Do.OPEN_ADMISSION:
+                self._open_admission(slot, now)
+            case Do.CLOSE_ADMISSION:
+                self._close_admission(slot, now)
+            case Do.COUNT_FAILURE:
+                permanent = isinstance(record.error, EngineRefused) and record.error.permanent
+                policy = slot.service.settings.restart_backoff
+                slot.backoff = slot.backoff.failed(now, policy, jitter=self._jitter(), at_once=permanent)
+            case Do.FORGET_FAILURES:
+                slot.backoff = FRESH
+                slot.record = replace(record, error=None, failed=False)
+            case Do.FAIL_WAITERS:
+                again = isinstance(event, lc.StartFailed) and event.again
+                self._fail_waiters(slot, again)
+            case Do.REFUSE_WAITERS:
+                self._refuse_waiters(slot)
+            case Do.CLOSE_SOCKETS:
+                if slot.use is not None and slot.use.sockets:
+                    emit(CloseSockets(slot.use))
+            case Do.ABORT_LEASES:
+                if slot.use is not None and slot.use.open:
+                    emit(AbortLeases(slot.use, self._cut(slot)))
+            case Do.ARM_DRAIN:
+                limit = SOCKET_CLOSE if record.abort_on_drain else slot.service.settings.drain_timeout
+                self._timer(slot, Timer.DRAIN, now + limit)
+            case Do.RUN_STOP:
+                emit(RunStop(self._key(slot), record.handle, record.external))
+            case Do.HURRY_STOP:
+                emit(HurryStop(self._key(slot)))
+            case Do.ARM_STOP_RETRY:
+                self._timer(slot, Timer.STOP_RETRY, now + STOP_RETRY)
+            case Do.RECHECK_DEMAND:
+                self._settle_down(slot, now)
+
+    def _open_admission(self, slot: Slot, now: float) -> None:
+        settings = slot.service.settings
+        endpoint = slot.record.endpoint
+        assert endpoint is not None, "hot without an endpoint"
+        if slot.use is not None and slot.use.key.generation == slot.record.generation:
+            slot.use.admitting = True  # a drain that was given up
+            slot.use.last_used = now
+        else:
+            slot.use = Use(
+                self._key(slot),
+                endpoint,
+                limit=settings.max_in_flight,
+                warm_limit=settings.warm_concurrency,
+                now=now,
+                owner=slot,
+            )
+            self._timer(slot, Timer.WARM, now + WARM_WINDOW)
+        slot.service.episode, slot.service.episode_starts = "", 0
+        self._effects.append(EndpointOpened(slot.use.key, endpoint))
+        if settings.idle_timeout != float("inf"):
+            self._timer(slot, Timer.IDLE, now + settings.idle_timeout)
+        self._pump(slot.service, now)
+
+    def _close_admission(self, slot: Slot, now: float) -> None:
+        use = slot.use
+        assert use is not None, "hot without use counters"
+        use.admitting = False
+        self._timer(slot, Timer.IDLE, None)
+        self._timer(slot, Timer.WARM, None)
+        self._effects.append(EndpointClosed(use.key))
+        hot_for = now - use.hot_since
+        if hot_for >= slot.service.settings.stable_after or (use.warm and hot_for >= SERVED_STABLE):
+            slot.backoff = FRESH
+
+    def _settle_down(self, slot: Slot, now: float) -> None:
+        """Nothing of the generation is left: drop what stood beside it, then look at demand."""
+        if slot.use is not None and slot.use.open:
+            self._effects.append(AbortLeases(slot.use, self._cut(slot)))
+        slot.use = None
+        self._timer(slot, Timer.DRAIN, None)
+        if slot.record.restart:
+            slot.record = replace(slot.record, restart=False)
+            self._begin(slot, now, cause="restart", actor=slot.record.actor)
+        self._recheck(slot.service, now)
+
+    def _fail_waiters(self, slot: Slot, again: bool) -> None:
+        """Everybody whom this instance failed: the next candidate, or the one error for all (SF-10)."""
+        record, error = slot.service, slot.record.error
+        assert error is not None, "failed without an error"
+        if again and record.episode_starts < EPISODE_STARTS and not slot.backoff.open:
+            return
+        for waiter in record.queue:
+            if slot.record.id in waiter.candidates:
+                waiter.failed[slot.record.id] = error
+                if len(waiter.failed) == len(waiter.candidates):
+                    self._refuse(record, waiter, error)
+
+    def _refuse_waiters(self, slot: Slot) -> None:
+        """A person stopped a start: those who came before it are told so (SF-07)."""
+        record = slot.service
+        for waiter in record.queue:
+            if slot.record.id in waiter.candidates:
+                waiter.failed[slot.record.id] = StartStopped(
+                    f'"{record.settings.id}" was stopped while it started.',
+                    remedy="send the request again to start it",
+                    cause="stopped",
+                    service_id=record.settings.id,
+                )
+                if len(waiter.failed) == len(waiter.candidates):
+                    self._refuse(record, waiter, waiter.failed[slot.record.id])
+
+    @staticmethod
+    def _cut(slot: Slot) -> HestiaError:
+        """Why open exchanges are ended."""
+        error = slot.record.error
+        if isinstance(error, StartError):
+            return error
+        return UpstreamDisconnected(
+            f'"{slot.record.service}" was stopped while it answered ({slot.record.cause}).',
+            cause="stopped",
+            service_id=slot.record.service,
+        )
+
+    def _key(self, slot: Slot) -> InstanceKey:
+        record = slot.record
+        return InstanceKey(self.gateway, record.service, record.id, record.generation)
+
+    def _timer(self, slot: Slot, kind: Timer, at: float | None) -> None:
+        self._effects.append(SetTimer(slot.record.service, slot.record.id, kind, at))
+
+    def _arm_queue(self, record: ServiceRecord, at: float) -> None:
+        record.queue_timer = at
+        self._effects.append(SetTimer(record.settings.id, None, Timer.QUEUE, at))
+
+    def _take(self) -> list[Effect]:
+        effects, self._effects = self._effects, []
+        return effects
