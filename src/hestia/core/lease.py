@@ -13,7 +13,7 @@ from hestia.core.errors import HestiaError
 from hestia.core.model import Endpoint, InstanceKey
 
 if TYPE_CHECKING:
-    from hestia.core.world import Slot
+    from hestia.core.records import Slot
 
 
 class Holder(Protocol):

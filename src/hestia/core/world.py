@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from hestia.core import lifecycle as lc
-from hestia.core.backoff import FRESH, BackoffState
+from hestia.core import reasons
+from hestia.core.backoff import FRESH
 from hestia.core.effects import (
     AbortLeases,
     CancelStart,
@@ -30,80 +31,29 @@ from hestia.core.effects import (
 )
 from hestia.core.errors import (
     AlreadyRunning,
-    BreakerOpen,
     EngineRefused,
     HestiaError,
     InstanceNotFound,
-    QueueFull,
-    QueueTimeout,
     ServiceNotFound,
-    StartError,
-    StartStopped,
-    UpstreamDisconnected,
 )
 from hestia.core.idle import next_look
 from hestia.core.lease import Lease, Use
-from hestia.core.lifecycle import Do, Instance, State
+from hestia.core.lifecycle import Do, State
 from hestia.core.model import (
     GatewayId,
     InstanceId,
     InstanceKey,
-    InstanceSettings,
     ServiceId,
     ServiceSettings,
 )
-from hestia.core.queue import Queue, Waiter
+from hestia.core.queue import Waiter
+from hestia.core.records import ServiceRecord, Slot
 
 WARM_WINDOW = 2.0  # seconds until the warm-up gate opens in any case (QF-02)
 SOCKET_CLOSE = 6.0  # seconds silent sockets get to close: the close handshake of TO-14 and a tick
 STOP_RETRY = 30.0  # seconds between attempts to stop what is stuck (FB-15)
 EPISODE_STARTS = 4  # starts one episode may make (FB-04)
 SERVED_STABLE = 10.0  # seconds hot after which one served response makes a generation stable (FB-06)
-
-
-class Slot:
-    """One instance: its frozen record and the mutable things beside it."""
-
-    __slots__ = ("backoff", "record", "service", "settings", "use")
-
-    def __init__(self, service: ServiceRecord, settings: InstanceSettings) -> None:
-        self.service = service
-        self.settings = settings
-        self.record = Instance(service.settings.id, settings.id)
-        self.use: Use | None = None
-        self.backoff: BackoffState = FRESH
-
-    @property
-    def state(self) -> State:
-        return self.record.state
-
-    @property
-    def under_way(self) -> bool:
-        """Something with a deadline is under way that a waiter may wait for (INV-2)."""
-        return self.record.state in (State.STARTING, State.HOT, State.DRAINING, State.STOPPING)
-
-    def __repr__(self) -> str:
-        return f"<Slot {self.record!r} {self.use!r}>"
-
-
-class ServiceRecord:
-    """One service: its slots in configured order, its queue, its running episode."""
-
-    __slots__ = ("default", "episode", "episode_starts", "queue", "queue_timer", "settings", "slots")
-
-    def __init__(self, settings: ServiceSettings) -> None:
-        self.settings = settings
-        self.queue = Queue()
-        self.queue_timer: float | None = None
-        self.slots: dict[InstanceId, Slot] = {}
-        for instance in settings.instances:
-            self.slots[instance.id] = Slot(self, instance)
-        self.default: tuple[InstanceId, ...] = tuple(self.slots)
-        self.episode = ""
-        self.episode_starts = 0
-
-    def __repr__(self) -> str:
-        return f"<ServiceRecord {self.settings.id} {self.queue!r} {list(self.slots.values())}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +161,7 @@ class World:
         if not waiter.candidates:
             waiter.candidates = record.default
         if len(record.queue) >= record.settings.queue_size:
-            raise QueueFull(
-                f'The queue of "{service}" is full: {len(record.queue)} requests wait, '
-                f"queue_size is {record.settings.queue_size}.",
-                remedy=f"raise services.{service}.queue_size, or try again later",
-                service_id=service,
-                retry_after=self._retry_after(record, now),
-            )
+            raise reasons.queue_full(record, now)
         if (refusal := self._hopeless(record, waiter, now)) is not None:
             raise refusal
         record.queue.join(waiter)
@@ -276,13 +220,9 @@ class World:
         record = self.service(service)
         first = True
         for slot in record.slots.values():
-            again = restart and first
-            if slot.state is State.COLD or (
-                slot.state is State.FAILED and not slot.record.stuck and not restart
-            ):
-                if slot.state is State.FAILED:
-                    self._step(slot, self._stop_event(slot, force, again, cause, actor), now)
+            if slot.state is State.COLD:
                 continue
+            again = restart and first
             self._step(slot, self._stop_event(slot, force, again, cause, actor), now)
             first = False
         if restart and first:
@@ -330,6 +270,13 @@ class World:
                 pass
         return self._take()
 
+    def refuse_all(self, error: HestiaError) -> list[Effect]:
+        """Answer every waiter of every service (DR-03)."""
+        for record in self.services.values():
+            for waiter in record.queue:
+                self._refuse(record, waiter, error)
+        return self._take()
+
     # -- deciding ------------------------------------------------------------------------------
 
     def _stop_event(self, slot: Slot, force: bool, restart: bool, cause: str, actor: str) -> lc.StopRequested:
@@ -345,37 +292,10 @@ class World:
 
     def _hopeless(self, record: ServiceRecord, waiter: Waiter, now: float) -> HestiaError | None:
         """The reason to refuse at once, or None while any candidate may still serve (FB-18)."""
-        slots = [record.slots[name] for name in waiter.candidates if name not in waiter.failed]
-        if any(self._hoped_for(slot, now) for slot in slots):
+        slots = [record.slots[name] for name in waiter.candidates]
+        if any(slot.hoped_for(now) for slot in slots):
             return None
-        for slot in slots:
-            return self._refusal(slot, now)
-        return next(reversed(waiter.failed.values()), None)
-
-    @staticmethod
-    def _hoped_for(slot: Slot, now: float) -> bool:
-        if slot.under_way or slot.state is State.COLD:
-            return True
-        return not slot.record.stuck and (not slot.backoff.open or slot.backoff.may_start(now))
-
-    @staticmethod
-    def _refusal(slot: Slot, now: float) -> HestiaError:
-        """What to answer while an instance may not be started: the breaker with its reason, or stuck."""
-        record, error = slot.record, slot.record.error
-        if record.stuck and error is not None:
-            return error
-        reason = error.detail if error else "The last starts failed."
-        pause = max(0.0, slot.backoff.retry_at - now)
-        return BreakerOpen(
-            f"{reason} It failed {len(slot.backoff.failures)} times in a row, so it is not tried again "
-            f"for {pause:.0f} s.",
-            remedy=f"hestia start {record.service} tries now",
-            cause="breaker_open",
-            stage=error.stage if error else "",
-            service_id=record.service,
-            retry_after=max(1.0, pause),
-            tail=error.tail if error else (),
-        )
+        return reasons.not_now(slots[0], now)
 
     def _demand(self, record: ServiceRecord, waiter: Waiter, now: float) -> None:
         """See to it that something is under way for this waiter (INV-2); at most one start (SF-16)."""
@@ -383,22 +303,17 @@ class World:
         if any(slot.under_way for slot in slots):
             return
         for slot in slots:
-            if slot.state is State.COLD or (
-                slot.state is State.FAILED and not slot.record.stuck and slot.backoff.may_start(now)
-            ):
+            if slot.may_begin(now):
                 self._begin(slot, now, cause="demand", actor=waiter.request_id)
                 return
-        pauses = [
-            slot
-            for slot in slots
-            if slot.state is State.FAILED and not slot.record.stuck and not slot.backoff.open
-        ]
-        if pauses:
-            soonest = min(pauses, key=lambda slot: slot.backoff.retry_at)
+        hoped = [slot for slot in slots if slot.hoped_for(now)]
+        if hoped:
+            soonest = min(hoped, key=lambda slot: slot.backoff.retry_at)
             self._timer(soonest, Timer.RETRY, soonest.backoff.retry_at)
-            return
-        refusal = self._refusal(slots[0], now) if slots else next(reversed(waiter.failed.values()))
-        self._refuse(record, waiter, refusal)
+        elif slots:
+            self._refuse(record, waiter, reasons.not_now(slots[0], now))
+        else:
+            self._refuse(record, waiter, next(reversed(waiter.failed.values())))
 
     def _recheck(self, record: ServiceRecord, now: float) -> None:
         """Look at everybody who waits, in order; then grant what can be granted."""
@@ -468,32 +383,11 @@ class World:
 
     def _expire(self, record: ServiceRecord, now: float) -> None:
         """Answer everybody whose time is over; the start goes on (CK-05)."""
-        limit = record.settings.wait_limit
         for waiter in record.queue:
             if waiter.deadline <= now:
-                self._refuse(
-                    record,
-                    waiter,
-                    QueueTimeout(
-                        f'"{record.settings.id}" was not ready within {waiter.deadline - waiter.arrived:.1f} s '
-                        f"(request_timeout{'' if record.settings.request_timeout is not None else ', default'}); "
-                        "the start goes on.",
-                        remedy=f"raise services.{record.settings.id}.request_timeout above {limit:.0f}s, "
-                        "or try again: the start is still under way",
-                        cause="timeout",
-                        stage="queue",
-                        service_id=record.settings.id,
-                        retry_after=self._retry_after(record, now),
-                    ),
-                )
+                self._refuse(record, waiter, reasons.queue_timeout(record, waiter, now))
         if (at := record.queue.next_deadline) is not None:
             self._arm_queue(record, at)
-
-    @staticmethod
-    def _retry_after(record: ServiceRecord, now: float) -> float:
-        """A coarse hint; the runtime refines it from the history of starts."""
-        pauses = [slot.backoff.retry_at - now for slot in record.slots.values() if slot.state is State.FAILED]
-        return max(1.0, *pauses) if pauses else 1.0
 
     # -- carrying a row out --------------------------------------------------------------------
 
@@ -504,7 +398,7 @@ class World:
         if moved.state is not before.state:
             self._effects.append(
                 Moved(
-                    key=self._key(slot),
+                    key=slot.key(self.gateway),
                     event=type(event).__name__,
                     before=before.state,
                     after=moved.state,
@@ -525,9 +419,9 @@ class World:
         record, emit = slot.record, self._effects.append
         match thing:
             case Do.RUN_START:
-                emit(RunStart(self._key(slot), record.episode))
+                emit(RunStart(slot.key(self.gateway), record.episode))
             case Do.CANCEL_START:
-                emit(CancelStart(self._key(slot)))
+                emit(CancelStart(slot.key(self.gateway)))
             case Do.OPEN_ADMISSION:
                 self._open_admission(slot, now)
             case Do.CLOSE_ADMISSION:
@@ -540,23 +434,23 @@ class World:
                 slot.backoff = FRESH
                 slot.record = replace(record, error=None, failed=False)
             case Do.FAIL_WAITERS:
-                again = isinstance(event, lc.StartFailed) and event.again
-                self._fail_waiters(slot, again)
+                if not self._tries_again(slot, event) and record.error is not None:
+                    self._fail_waiters(slot, record.error, now)
             case Do.REFUSE_WAITERS:
-                self._refuse_waiters(slot)
+                self._fail_waiters(slot, reasons.stopped_while_starting(record.service), now)
             case Do.CLOSE_SOCKETS:
                 if slot.use is not None and slot.use.sockets:
                     emit(CloseSockets(slot.use))
             case Do.ABORT_LEASES:
                 if slot.use is not None and slot.use.open:
-                    emit(AbortLeases(slot.use, self._cut(slot)))
+                    emit(AbortLeases(slot.use, reasons.cut(slot)))
             case Do.ARM_DRAIN:
                 limit = SOCKET_CLOSE if record.abort_on_drain else slot.service.settings.drain_timeout
                 self._timer(slot, Timer.DRAIN, now + limit)
             case Do.RUN_STOP:
-                emit(RunStop(self._key(slot), record.handle, record.external))
+                emit(RunStop(slot.key(self.gateway), record.handle, record.external))
             case Do.HURRY_STOP:
-                emit(HurryStop(self._key(slot)))
+                emit(HurryStop(slot.key(self.gateway)))
             case Do.ARM_STOP_RETRY:
                 self._timer(slot, Timer.STOP_RETRY, now + STOP_RETRY)
             case Do.RECHECK_DEMAND:
@@ -571,7 +465,7 @@ class World:
             slot.use.last_used = now
         else:
             slot.use = Use(
-                self._key(slot),
+                slot.key(self.gateway),
                 endpoint,
                 limit=settings.max_in_flight,
                 warm_limit=settings.warm_concurrency,
@@ -598,56 +492,26 @@ class World:
 
     def _settle_down(self, slot: Slot, now: float) -> None:
         """Nothing of the generation is left: drop what stood beside it, then look at demand."""
-        if slot.use is not None and slot.use.open:
-            self._effects.append(AbortLeases(slot.use, self._cut(slot)))
-        slot.use = None
+        slot.use = None  # leases of a crashed generation end with their sockets, nothing is cut short
         self._timer(slot, Timer.DRAIN, None)
         if slot.record.restart:
             slot.record = replace(slot.record, restart=False)
             self._begin(slot, now, cause="restart", actor=slot.record.actor)
         self._recheck(slot.service, now)
 
-    def _fail_waiters(self, slot: Slot, again: bool) -> None:
-        """Everybody whom this instance failed: the next candidate, or the one error for all (SF-10)."""
-        record, error = slot.service, slot.record.error
-        assert error is not None, "failed without an error"
-        if again and record.episode_starts < EPISODE_STARTS and not slot.backoff.open:
-            return
-        for waiter in record.queue:
-            if slot.record.id in waiter.candidates:
-                waiter.failed[slot.record.id] = error
-                if len(waiter.failed) == len(waiter.candidates):
-                    self._refuse(record, waiter, error)
+    @staticmethod
+    def _tries_again(slot: Slot, event: lc.Event) -> bool:
+        """Whether the waiters keep waiting for another attempt of the same episode (RD-04, FB-04)."""
+        again = isinstance(event, lc.StartFailed) and event.again
+        return again and slot.service.episode_starts < EPISODE_STARTS and not slot.backoff.open
 
-    def _refuse_waiters(self, slot: Slot) -> None:
-        """A person stopped a start: those who came before it are told so (SF-07)."""
+    def _fail_waiters(self, slot: Slot, error: HestiaError, now: float) -> None:
+        """Everybody whom this instance failed: on to the next candidate, or the one error for all (SF-10)."""
         record = slot.service
         for waiter in record.queue:
             if slot.record.id in waiter.candidates:
-                waiter.failed[slot.record.id] = StartStopped(
-                    f'"{record.settings.id}" was stopped while it started.',
-                    remedy="send the request again to start it",
-                    cause="stopped",
-                    service_id=record.settings.id,
-                )
-                if len(waiter.failed) == len(waiter.candidates):
-                    self._refuse(record, waiter, waiter.failed[slot.record.id])
-
-    @staticmethod
-    def _cut(slot: Slot) -> HestiaError:
-        """Why open exchanges are ended."""
-        error = slot.record.error
-        if isinstance(error, StartError):
-            return error
-        return UpstreamDisconnected(
-            f'"{slot.record.service}" was stopped while it answered ({slot.record.cause}).',
-            cause="stopped",
-            service_id=slot.record.service,
-        )
-
-    def _key(self, slot: Slot) -> InstanceKey:
-        record = slot.record
-        return InstanceKey(self.gateway, record.service, record.id, record.generation)
+                waiter.failed[slot.record.id] = error
+                self._demand(record, waiter, now)
 
     def _timer(self, slot: Slot, kind: Timer, at: float | None) -> None:
         self._effects.append(SetTimer(slot.record.service, slot.record.id, kind, at))
