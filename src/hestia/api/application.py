@@ -1,0 +1,73 @@
+"""The control API as one FastAPI application: routes, failures, document.
+
+Owns the assembly. Access, Host and cross-site rules are the edge's; nothing here depends on how the
+application is reached (private socket, or mounted by another server).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from hestia.api import failures, gateway, services
+from hestia.api.boundary import Boundary
+from hestia.api.control import ConfigView, Control
+from hestia.api.documents import OpenApi, finish
+
+DESCRIPTION = (
+    "Control of the gateway: what its services do, starting and stopping them, their output, its own "
+    "health and configuration. Every error it makes is an `application/problem+json` document."
+)
+
+
+def create_api(control: Control, *, version: str, config: Callable[[], ConfigView] = ConfigView) -> FastAPI:
+    """Build the application around one gateway.
+
+    config: asked at each `GET /v1/config`; hides secrets itself.
+    """
+    app = _assemble(version)
+    app.state.control = control
+    app.state.config = config
+    return app
+
+
+def openapi_document(version: str) -> OpenApi:
+    """The OpenAPI document, without a gateway to control."""
+    return _assemble(version).openapi()
+
+
+def _assemble(version: str) -> FastAPI:
+    app = _Api(
+        title="Hestia",
+        version=version,
+        description=DESCRIPTION,
+        docs_url=None,  # Swagger UI and ReDoc load their scripts from a CDN
+        redoc_url=None,
+        redirect_slashes=False,  # Boundary takes a final slash off; a redirect would guess our own address
+        openapi_tags=[{"name": "services"}, {"name": "gateway"}],
+    )
+    app.include_router(services.router)
+    app.include_router(gateway.router)
+    failures.install(app)
+    app.add_middleware(Boundary)
+    return app
+
+
+class _Api(FastAPI):
+    """FastAPI whose document is made true by `documents.finish`."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, generated once. Any: FastAPI's own signature."""
+        if self.openapi_schema is None:
+            raw = get_openapi(
+                title=self.title,
+                version=self.version,
+                description=self.description,
+                routes=self.routes,
+                tags=self.openapi_tags,
+            )
+            self.openapi_schema = finish(raw)
+        return self.openapi_schema

@@ -1,0 +1,53 @@
+"""What the control API needs from the rest of the gateway, as protocols and plain values.
+
+Owns no behaviour. `runtime.gateway.Gateway` fits `Control`; `app.py` hands it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hestia.core.model import ServiceId
+from hestia.runtime.status import Health, ServiceStatus
+
+
+class Control(Protocol):
+    """The control side of the gateway.
+
+    status: raises ServiceNotFound; `probe` looks for an instance that somebody else started.
+    start: raises AlreadyRunning when the service is starting or hot.
+    wait_hot: raises StartError, or QueueTimeout after `timeout` seconds.
+    logs: raw output, oldest first; ends by itself unless `follow`.
+    """
+
+    def services(self) -> Sequence[ServiceId]: ...
+    async def status(self, service: ServiceId, *, probe: bool = True) -> ServiceStatus: ...
+    async def statuses(self) -> Sequence[ServiceStatus]: ...
+    def start(self, service: ServiceId, *, actor: str) -> None: ...
+    async def wait_hot(self, service: ServiceId, *, timeout: float) -> None: ...
+    def stop(self, service: ServiceId, *, force: bool, actor: str) -> None: ...
+    def restart(self, service: ServiceId, *, force: bool, actor: str) -> None: ...
+    def logs(
+        self, service: ServiceId, *, instance: str = "", follow: bool = False
+    ) -> AsyncIterator[bytes]: ...
+    def health(self) -> Health: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRow:
+    """One effective setting. key: dotted. value: JSON-able, `***` for a secret. source: in words."""
+
+    key: str
+    value: object
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigView:
+    """The effective configuration. path: "" when there is no file."""
+
+    path: str = ""
+    rows: tuple[ConfigRow, ...] = ()
+    warnings: tuple[str, ...] = ()

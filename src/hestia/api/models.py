@@ -1,0 +1,223 @@
+"""The JSON documents of the control API as pydantic models: names, types, descriptions, examples.
+
+Owns the wire shape and nothing else; `views` fills it. Fields are only ever added (CL-02). The names
+are the seeds' (camelCase, and snake_case inside `automation`, as the seeds have them).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+State = Literal["cold", "starting", "hot", "stopping"]
+Phase = Literal["cold", "starting", "hot", "suspect", "draining", "stopping", "failed"]
+
+HealthWord = Literal["ok", "draining", "failing"]
+
+
+def rfc3339(instant: datetime) -> str:
+    """Text of an aware instant in UTC with milliseconds, as RFC 3339 §5.6 has it."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T12:03:04.120Z"]}),
+]
+
+
+class Document(BaseModel):
+    """Common rules: camelCase on the wire, frozen, nothing unknown."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+
+class Stage(Document):
+    """One part of a start."""
+
+    name: str = Field(description="`room`, `machine`, `engine`, `boot` or `probe`.", examples=["boot"])
+    text: str = Field(description="What it is doing, in words.", examples=["waiting for port 8188"])
+    elapsed_ms: int = Field(description="Time spent so far, or in all once done.", ge=0, examples=[4200])
+    done: bool = Field(description="Whether this stage is over.")
+    usual_ms: int | None = Field(
+        description="Median of the last successful starts, if there were any.", examples=[5000]
+    )
+
+
+class LastError(Document):
+    """The last thing that went wrong, with what to do about it."""
+
+    code: str = Field(
+        description="Stable code; explained at `/help/errors/{code}`.", examples=["service_start_failed"]
+    )
+    detail: str = Field(description="What happened, where and why.")
+    cause: str = Field(description="One word of a closed list, or empty.", examples=["exited"])
+    stage: str = Field(description="Stage of the start it happened in, or empty.", examples=["boot"])
+    remedy: str = Field(description="What to do next: a command or a configuration key.")
+    at: Instant = Field(description="When it happened.")
+    tail: list[str] = Field(description="Last lines of the instance's output, oldest first.")
+
+
+class Instance(Document):
+    """One startable copy of a service."""
+
+    id: str = Field(examples=["ollama"])
+    state: State = Field(description="The state in the four words of the service.")
+    phase: Phase = Field(description="The exact state of this instance.")
+    machine_id: str = Field(examples=["local"])
+    engine: str = Field(description="What starts and stops it.", examples=["process"])
+    address: str = Field(
+        description="Where it answers; empty while not known.", examples=["http://127.0.0.1:11434"]
+    )
+    generation: int = Field(description="Number of the current or last attempt to run it.", ge=0)
+    in_flight: int = Field(description="Exchanges open right now.", ge=0)
+    since: Instant = Field(description="When it entered this phase.")
+    started_at: Instant | None = Field(description="When the running generation became hot.")
+    last_used_at: Instant | None = Field(description="End of the last exchange.")
+    idle_stop_at: Instant | None = Field(
+        description="When it will be stopped if nobody uses it; null while in use, or never."
+    )
+    retry_at: Instant | None = Field(description="When a failed instance may be started again.")
+    external: bool = Field(description="Somebody else started it.")
+    stages: list[Stage] = Field(description="Parts of the current or last start.")
+    last_error: LastError | None
+
+
+class Task(Document):
+    """One task of an automation system."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+    task_id: str
+    status: str
+    template_id: str
+    started_at: Instant | None
+    completed_at: Instant | None
+    duration_ms: int | None
+
+
+class Automation(Document):
+    """Whether an automation system (Semaphore) starts and stops this service."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+    enabled: bool = Field(description="False unless an automation system runs this service.")
+    provider: str | None = Field(examples=["semaphore"])
+    machine_id: str | None
+    current_task: Task | None
+    last_task: Task | None
+
+
+class ServiceStatus(Document):
+    """What a service does right now. The first five fields are the whole of the short form."""
+
+    service_id: str = Field(examples=["ollama"])
+    state: State = Field(
+        description="`draining` is shown as `stopping`, `failed` as `cold`; `phase` is exact.",
+        examples=["hot"],
+    )
+    machine_id: str = Field(description="`local` where nothing else is said.", examples=["local"])
+    readiness: Literal["ready", "not_ready"]
+    queue_pending: int = Field(description="Requests that wait for an instance.", ge=0, examples=[0])
+    phase: Phase = Field(description="The exact state of the best instance.")
+    in_flight: int = Field(description="Exchanges open right now.", ge=0)
+    last_used_at: Instant | None = Field(description="End of the last exchange.")
+    idle_stop_at: Instant | None = Field(
+        description="When it will be stopped if nobody uses it; null while in use, or never."
+    )
+    started_at: Instant | None = Field(description="When the running generation became hot.")
+    estimated_ready_ms: int | None = Field(
+        description="Time until it is hot, only while starting and when known.", ge=0
+    )
+    last_error: LastError | None
+    instances: list[Instance]
+    automation: Automation
+    engine: str = Field(description="What starts and stops it.", examples=["process"])
+    since: Instant = Field(description="When it entered this phase.")
+    retry_at: Instant | None = Field(description="When a failed service may be started again.")
+    episode: str = Field(description="Id of the running or last start; empty when never started.")
+    idle_timeout_ms: int | None = Field(
+        description="How long it stays up without use; null is for ever.", ge=0, examples=[1800000]
+    )
+
+
+class Health(Document):
+    """The gateway's own health."""
+
+    status: HealthWord
+    ready: bool = Field(description="Whether requests are accepted.")
+    problems: list[str] = Field(description="Names of what does not move; empty when all is well.")
+    version: str = Field(examples=["0.1.0"])
+    started_at: Instant
+
+
+class Setting(Document):
+    """One effective setting."""
+
+    key: str = Field(examples=["services.ollama.idle_timeout"])
+    value: JsonValue = Field(description="As it is used; a secret is `***`.")
+    source: str = Field(
+        description="Where the value came from: a file with its line, a variable, or `default`.",
+        examples=["hestia_config.yml:14", "environment: OLLAMA_BASE_URL", "default"],
+    )
+
+
+class Config(Document):
+    """The effective configuration."""
+
+    path: str = Field(description="The file it was read from; empty when there is none.")
+    settings: list[Setting]
+    warnings: list[str] = Field(description="What the gateway finds doubtful about it.")
+
+
+class Service(Document):
+    """One line of the index."""
+
+    service_id: str
+    status: str = Field(description="Path of its status document.")
+    proxy: str = Field(description="Path under which the service itself answers.")
+
+
+class Index(Document):
+    """What is here: the landing page for programs."""
+
+    name: Literal["hestia"]
+    version: str
+    services: list[Service] = Field(description="At most the first hundred.")
+    links: dict[str, str] = Field(description="Paths of this gateway worth knowing.")
+
+
+class ErrorHelp(Document):
+    """What an error code means."""
+
+    code: str = Field(examples=["queue_timeout"])
+    meaning: str
+    do: list[str] = Field(description="What to try, most likely first.")
+
+
+class Problem(BaseModel):
+    """Every error the gateway makes itself (RFC 9457). Fields are absent where they do not apply."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str = Field(examples=["urn:hestia:error:service_not_found"])
+    title: str = Field(examples=["Service not found"])
+    status: int = Field(ge=400, le=599, examples=[404])
+    detail: str = Field(description="What happened, where, why and what to do.")
+    code: str = Field(description="Stable; explained at `help`.", examples=["service_not_found"])
+    error: str = Field(description="The same as `detail`, where many clients look for it.")
+    serviceId: str | None = None  # noqa: N815 - the wire name; this model has no aliases
+    requestId: str | None = None  # noqa: N815
+    phase: str | None = Field(default=None, examples=["route"])
+    attempts: int | None = None
+    retryable: bool | None = None
+    retry_after_ms: int | None = None
+    cause: str | None = Field(default=None, examples=["refused"])
+    stage: str | None = Field(default=None, examples=["boot"])
+    help: str | None = Field(
+        default=None, description="Path of a page about this code.", examples=["/help/errors/queue_timeout"]
+    )

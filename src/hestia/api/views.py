@@ -1,0 +1,150 @@
+"""From the runtime's snapshots to the API's documents. Pure; owns the mapping of the state words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, cast
+
+from hestia.api import models
+from hestia.api.control import ConfigView
+from hestia.runtime.status import ErrorStatus, Health, InstanceStatus, ServiceStatus, StageStatus
+
+STATES: Final[dict[str, models.State]] = {
+    "cold": "cold",
+    "starting": "starting",
+    "hot": "hot",
+    "suspect": "hot",
+    "draining": "stopping",
+    "stopping": "stopping",
+    "failed": "cold",
+}
+INDEX_LIMIT = 100
+
+
+def milliseconds(seconds: float | None) -> int | None:
+    """Whole milliseconds, never negative; None for unknown and for never."""
+    if seconds is None or math.isinf(seconds):
+        return None
+    return max(0, round(seconds * 1000))
+
+
+def service_status(status: ServiceStatus) -> models.ServiceStatus:
+    """The status document of one service."""
+    return models.ServiceStatus(
+        service_id=status.id,
+        state=STATES[status.phase],
+        machine_id=status.machine,
+        readiness="ready" if STATES[status.phase] == "hot" else "not_ready",
+        queue_pending=status.queue,
+        phase=cast(models.Phase, status.phase),  # the lookup above refused any other word
+        in_flight=status.in_flight,
+        last_used_at=status.last_used_at,
+        idle_stop_at=status.idle_stop_at,
+        started_at=status.started_at,
+        estimated_ready_ms=milliseconds(status.estimated_ready),
+        last_error=_error(status.last_error),
+        instances=[_instance(instance) for instance in status.instances],
+        automation=NO_AUTOMATION,
+        engine=status.engine,
+        since=status.since,
+        retry_at=status.retry_at,
+        episode=status.episode,
+        idle_timeout_ms=milliseconds(status.idle_timeout),
+    )
+
+
+def _instance(instance: InstanceStatus) -> models.Instance:
+    return models.Instance(
+        id=instance.id,
+        state=STATES[instance.phase],
+        phase=cast(models.Phase, instance.phase),  # as above
+        machine_id=instance.machine,
+        engine=instance.engine,
+        address=instance.address,
+        generation=instance.generation,
+        in_flight=instance.in_flight,
+        since=instance.since,
+        started_at=instance.started_at,
+        last_used_at=instance.last_used_at,
+        idle_stop_at=instance.idle_stop_at,
+        retry_at=instance.retry_at,
+        external=instance.external,
+        stages=[_stage(stage) for stage in instance.stages],
+        last_error=_error(instance.last_error),
+    )
+
+
+def _stage(stage: StageStatus) -> models.Stage:
+    return models.Stage(
+        name=stage.name,
+        text=stage.text,
+        elapsed_ms=milliseconds(stage.seconds) or 0,
+        done=stage.done,
+        usual_ms=milliseconds(stage.usual),
+    )
+
+
+def _error(error: ErrorStatus | None) -> models.LastError | None:
+    if error is None:
+        return None
+    return models.LastError(
+        code=error.code,
+        detail=error.detail,
+        cause=error.cause,
+        stage=error.stage,
+        remedy=error.remedy,
+        at=error.at,
+        tail=list(error.tail),
+    )
+
+
+def health(health: Health) -> models.Health:
+    """The health document; `failing` outranks `draining`."""
+    healthy = "ok" if health.ready else "draining"
+    return models.Health(
+        status=cast(models.HealthWord, healthy if health.ok else "failing"),
+        ready=health.ready,
+        problems=list(health.problems),
+        version=health.version,
+        started_at=health.started_at,
+    )
+
+
+def config(view: ConfigView) -> models.Config:
+    """The effective configuration. Raises pydantic's ValidationError for a value that is not JSON."""
+    return models.Config(
+        path=view.path,
+        settings=[
+            models.Setting.model_validate({"key": row.key, "value": row.value, "source": row.source})
+            for row in view.rows
+        ],
+        warnings=list(view.warnings),
+    )
+
+
+def index(services: Sequence[str], version: str) -> models.Index:
+    """The landing document."""
+    return models.Index(
+        name="hestia",
+        version=version,
+        services=[
+            models.Service(
+                service_id=service, status=f"/v1/services/{service}/status", proxy=f"/services/{service}/"
+            )
+            for service in services[:INDEX_LIMIT]
+        ],
+        links={
+            "services": "/v1/services",
+            "config": "/v1/config",
+            "health": "/healthz",
+            "readiness": "/readyz",
+            "openapi": "/openapi.json",
+            "errors": "/help/errors",
+        },
+    )
+
+
+NO_AUTOMATION: Final = models.Automation(
+    enabled=False, provider=None, machine_id=None, current_task=None, last_task=None
+)
