@@ -129,6 +129,11 @@ class InstanceSettings:
     options: object = None
     options_hash: str = ""
 
+    @property
+    def managed(self) -> bool:
+        """Whether Hestia starts it; engine `none` leaves that to somebody else."""
+        return self.engine != "none"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
@@ -163,8 +168,6 @@ class ServiceSettings:
         """Seconds a request may wait for a lease (CK-05)."""
         if self.request_timeout is not None:
             return self.request_timeout
-        if all(instance.engine == "none" for instance in self.instances):
-            return max(self.appear_timeout, self.start_timeout)
         return self.start_timeout
 
 

@@ -27,6 +27,7 @@ class Waiter:
         "candidates",
         "deadline",
         "failed",
+        "left",
         "number",
         "on_outcome",
         "request_id",
@@ -49,6 +50,7 @@ class Waiter:
         self.request_id = request_id
         self.failed: dict[InstanceId, HestiaError] = {}
         self.settled = False
+        self.left = False  # its client is gone; a lease granted in that very tick goes back
         self.number = 0
 
     def __repr__(self) -> str:

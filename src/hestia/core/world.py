@@ -174,7 +174,7 @@ class World:
     def leave(self, service: ServiceId, waiter: Waiter) -> None:
         """The waiter's client left. Its start, if any, goes on (SF-14)."""
         self.service(service).queue.leave(waiter)
-        waiter.settled = True
+        waiter.settled = waiter.left = True
 
     # -- events --------------------------------------------------------------------------------
 

@@ -1,0 +1,140 @@
+"""What the engines and the network say about instances, brought to the world as events.
+
+Watches every engine, asks it when a connect failed, and looks at the addresses of services for which
+nobody told us (RD-15). Adoption after a restart of the gateway and the periodic sweep belong here too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from hestia.core import lifecycle as lc
+from hestia.core.errors import EngineError, HestiaError, StartFailed, UpstreamDisconnected
+from hestia.core.lifecycle import State
+from hestia.core.model import InstanceId, InstanceKey, ServiceId
+from hestia.core.ports import Engine, Observed, Presence
+from hestia.core.records import Slot
+from hestia.core.world import SERVED_STABLE, World
+from hestia.runtime.probes import exit_error
+from hestia.runtime.starts import Jobs, StartJob
+from hestia.runtime.tasks import Tasks
+
+LOOK_CACHE = 1.0  # seconds for which a look at an address answers further questions (RD-15)
+
+
+class Watcher:
+    """Turns observations into events. starts: the running or last start job of each instance."""
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        engines: Mapping[str, Engine],
+        jobs: Jobs,
+        starts: Mapping[tuple[ServiceId, InstanceId], StartJob],
+        happened: Callable[[lc.Event], None],
+        tasks: Tasks,
+        clock: Callable[[], float],
+    ) -> None:
+        self._world = world
+        self._engines = engines
+        self._jobs = jobs
+        self._starts = starts
+        self._happened = happened
+        self._tasks = tasks
+        self._clock = clock
+        self._looks: dict[ServiceId, tuple[float, asyncio.Task[None]]] = {}
+
+    async def watch(self, engine: Engine) -> None:
+        async for observed in engine.watch():
+            if observed.presence is Presence.GONE:
+                self._observed_gone(observed)
+
+    def _observed_gone(self, observed: Observed) -> None:
+        key = observed.key
+        if key is None or not self._world.is_current(key):
+            return
+        job = self._starts.get((key.service, key.instance))
+        slot = self._world.slot(key.service, key.instance)
+        if slot.state is State.STARTING and job is not None and job.key == key:
+            if not job.exited.done():
+                job.exited.set_result(observed)
+            return
+        if slot.state not in (State.HOT, State.DRAINING):
+            return
+        self.gone(key, self._crash(slot, observed), unstable=not self._stable(slot))
+
+    def _crash(self, slot: Slot, observed: Observed) -> HestiaError:
+        error = exit_error(observed)
+        error.detail = error.detail.replace(" before it was ready", " while it was in service")
+        error.service_id = slot.record.service
+        if isinstance(error, StartFailed):
+            error.stage = ""
+            error.remedy = f"hestia logs {slot.record.service}"
+        return error
+
+    def _stable(self, slot: Slot) -> bool:
+        """A generation is a success only after a while (FB-06)."""
+        use, settings = slot.use, slot.service.settings
+        if use is None:
+            return False
+        hot_for = self._clock() - use.hot_since
+        return hot_for >= settings.stable_after or (use.warm and hot_for >= SERVED_STABLE)
+
+    def gone(self, key: InstanceKey, error: HestiaError, *, unstable: bool) -> None:
+        self._happened(
+            lc.InstanceGone(
+                service=key.service,
+                instance=key.instance,
+                generation=key.generation,
+                error=error,
+                unstable=unstable,
+            )
+        )
+
+    async def inspect(self, slot: Slot, key: InstanceKey) -> None:
+        """A connect failed though the engine said nothing: ask it."""
+        handle = slot.record.handle
+        if not handle:
+            return
+        try:
+            observed = await self._engines[slot.settings.engine].inspect(handle)
+        except EngineError:
+            return
+        if observed.presence is Presence.GONE and self._world.is_current(key) and slot.state is State.HOT:
+            self.gone(key, self._crash(slot, observed), unstable=not self._stable(slot))
+
+    # -- truth about what others started (RD-15) -----------------------------------------------
+
+    async def look(self, service: ServiceId) -> None:
+        """Look at the address of a service, at most once a second, one look for everybody who asks."""
+        at, task = self._looks.get(service, (-LOOK_CACHE, None))
+        if task is None or (task.done() and self._clock() - at >= LOOK_CACHE):
+            task = self._tasks.spawn(self._look_now(service), f"look {service}")
+            self._looks[service] = (self._clock(), task)
+        if not task.done():
+            await asyncio.wait({task})
+
+    async def _look_now(self, service: ServiceId) -> None:
+        record = self._world.service(service)
+        for slot in record.slots.values():
+            watched = slot.state is State.HOT and (slot.record.external or not slot.record.handle)
+            if not watched and slot.state not in (State.COLD, State.FAILED):
+                continue
+            key = slot.key(self._world.gateway)
+            found = await self._jobs.look(record.settings, slot.settings)
+            if found is None or not self._world.is_current(key):
+                continue
+            target, answer = found
+            if answer.ready and slot.state in (State.COLD, State.FAILED) and not slot.record.stuck:
+                self._happened(
+                    lc.FoundRunning(service=service, instance=slot.record.id, endpoint=target.endpoint)
+                )
+            elif answer.refused and slot.state is State.HOT:
+                gone = UpstreamDisconnected(
+                    f"Nothing answers at {target.url} any more ({answer.text}).",
+                    cause="refused",
+                    service_id=service,
+                )
+                self.gone(key, gone, unstable=False)

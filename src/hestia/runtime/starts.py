@@ -1,0 +1,346 @@
+"""One start and one stop, as jobs. They belong to the instance, never to a request.
+
+A job performs what the world decided and reports back as events; it takes no decision about state. A
+start: look whether somebody else already serves there, store the intent, ask the engine, probe. A stop:
+wait for the start it ends, keep the last lines, ask the engine to stop and confirm. Both end in a
+boundary that turns any exception into an event (SF-15).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+
+from hestia.core import lifecycle as lc
+from hestia.core.errors import (
+    EngineError,
+    EngineRefused,
+    EngineUnavailable,
+    HestiaError,
+    InternalError,
+    StartError,
+    StartFailed,
+    StartTimeout,
+    StoreUnavailable,
+)
+from hestia.core.model import InstanceKey, InstanceSettings, ServiceSettings
+from hestia.core.ports import Engine, Handle, Intent, Observed, Presence, Recorder, Started, StartSpec, Store
+from hestia.core.urls import parse_base_url, uses_port_mark
+from hestia.runtime.history import StageClock
+from hestia.runtime.probes import Answer, Prober, Target, ask, exit_error, target_for
+
+log = logging.getLogger(__name__)
+
+TAIL_LINES = 20
+TAIL_TIMEOUT = 2.0  # seconds for fetching the last lines of output
+LOOK_TIMEOUT = 0.5  # seconds for the look before a start (RD-03) and for status (RD-15)
+GIVE_UP_START = 10.0  # seconds a cancelled start may take to clean up before the stop goes on
+
+
+class StartJob:
+    """What is known of one running start. exited: set by the watcher when the engine reports the end."""
+
+    __slots__ = ("clock", "episode", "exited", "handle", "key", "prober", "task")
+
+    def __init__(self, key: InstanceKey, episode: str, now: float) -> None:
+        self.key = key
+        self.episode = episode
+        self.clock = StageClock(now)
+        self.exited: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
+        self.handle: Handle | None = None
+        self.prober: Prober | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<StartJob {self.key} stages={[name for name, _, _ in self.clock.stages]}>"
+
+
+class JobReport:
+    """The `Report` an engine gets: stages to the timeline, handles to the world at once."""
+
+    def __init__(
+        self, job: StartJob, happened: Callable[[lc.Event], None], store: Store, recorder: Recorder
+    ) -> None:
+        self._job = job
+        self._happened = happened
+        self._store = store
+        self._recorder = recorder
+
+    def stage(self, name: str, text: str) -> None:
+        self._job.clock.enter(name, text, asyncio.get_running_loop().time())
+        key = self._job.key
+        self._recorder.stage(key.service, key.instance, name, text, self._job.episode)
+
+    def line(self, text: str) -> None:
+        key = self._job.key
+        self._recorder.stage(key.service, key.instance, "output", text, self._job.episode)
+
+    def made(self, handle: Handle) -> None:
+        key = self._job.key
+        self._job.handle = handle
+        self._store.handle_made(key, handle)
+        self._happened(
+            lc.HandleMade(
+                service=key.service, instance=key.instance, generation=key.generation, handle=handle
+            )
+        )
+
+
+class Jobs:
+    """Runs starts and stops against the engines. happened: takes an event into the world."""
+
+    def __init__(
+        self,
+        *,
+        engines: Mapping[str, Engine],
+        store: Store,
+        recorder: Recorder,
+        happened: Callable[[lc.Event], None],
+        is_current: Callable[[InstanceKey], bool],
+    ) -> None:
+        self._engines = engines
+        self._store = store
+        self._recorder = recorder
+        self._happened = happened
+        self._is_current = is_current
+
+    # -- start ---------------------------------------------------------------------------------
+
+    async def start(self, job: StartJob, service: ServiceSettings, instance: InstanceSettings) -> None:
+        """Run one start to its event. Cancelled: leaves at most a handle that was reported."""
+        report = JobReport(job, self._happened, self._store, self._recorder)
+        limit = service.appear_timeout if not instance.managed else service.start_timeout
+        try:
+            async with asyncio.timeout(limit):
+                await self._start(job, service, instance, report)
+        except TimeoutError:
+            await self._failed(job, instance, self._timed_out(job, service, instance, limit))
+        except HestiaError as error:
+            await self._failed(job, instance, error)
+        except Exception as exc:  # boundary: a bug in an engine or in us answers the waiters (SF-15)
+            broken = InternalError(
+                f"Starting failed inside Hestia ({type(exc).__name__}: {exc}).",
+                remedy="this is a bug; the gateway's log has the details",
+                stage="engine",
+            )
+            log.exception("A start broke", extra={"event_type": "start_broke", "service_id": service.id})
+            await self._failed(job, instance, broken)
+
+    async def _start(
+        self, job: StartJob, service: ServiceSettings, instance: InstanceSettings, report: JobReport
+    ) -> None:
+        key, engine = job.key, self._engine(instance)
+        fixed = not uses_port_mark(instance.base_url) and bool(instance.base_url)
+        if instance.managed and fixed and await self._answers_already(job, service, instance):
+            return
+        report.stage("engine", f"{instance.engine}: starting")
+        await self._store.intend(
+            Intent(
+                key=key,
+                engine=instance.engine,
+                options_hash=instance.options_hash,
+                episode=job.episode,
+                at=time.time(),
+            )
+        )
+        spec = StartSpec(
+            options=instance.options,
+            options_hash=instance.options_hash,
+            base_url=instance.base_url,
+            health_url=instance.health_url,
+        )
+        started = await engine.start(spec, key, report)
+        job.handle = started.handle
+        if not self._is_current(key):  # given up meanwhile; nobody may use it (SF-08)
+            await engine.stop(started.handle, grace=service.stop_grace)
+            return
+        self._event(lc.EngineStarted, key, handle=started.handle, endpoint=started.endpoint)
+        await self._probe(job, service, instance, started, report)
+        await self._check_alive(job, engine, started)
+        job.clock.finish(asyncio.get_running_loop().time())
+        self._event(lc.ProbePassed, key)
+
+    async def _probe(
+        self,
+        job: StartJob,
+        service: ServiceSettings,
+        instance: InstanceSettings,
+        started: Started,
+        report: JobReport,
+    ) -> None:
+        health = started.health_url or instance.health_url
+        target = target_for(started.endpoint, health, tls_verify=service.tls_verify)
+        if not health and instance.warmup:
+            report.stage("boot", f"warm-up of {instance.warmup:g} s")
+            done, _ = await asyncio.wait({job.exited}, timeout=instance.warmup)
+            if done:
+                raise exit_error(job.exited.result())
+        report.stage("probe", f"{'GET' if target.path else 'connect'} {target.url}")
+        job.prober = Prober(target, clock=asyncio.get_running_loop().time)
+        await job.prober.wait_ready(job.exited)
+
+    async def _check_alive(self, job: StartJob, engine: Engine, started: Started) -> None:
+        """The answer must come from what we started, not from a left-over on its port (RD-03)."""
+        if not started.handle:
+            return
+        observed = await engine.inspect(started.handle)
+        if observed.presence is Presence.GONE:
+            raise exit_error(observed)
+
+    async def _answers_already(
+        self, job: StartJob, service: ServiceSettings, instance: InstanceSettings
+    ) -> bool:
+        """Look before starting on a fixed address: somebody else may serve there already (RD-03)."""
+        endpoint = parse_base_url(instance.base_url)
+        target = target_for(endpoint, instance.health_url, tls_verify=service.tls_verify)
+        answer = await ask(target, timeout=LOOK_TIMEOUT)
+        if answer.ready:
+            self._event(lc.EngineStarted, job.key, handle={}, endpoint=endpoint, external=True)
+            job.clock.finish(asyncio.get_running_loop().time())
+            self._event(lc.ProbePassed, job.key)
+            return True
+        if answer.status or "closes them at once" in answer.text:
+            raise EngineRefused(
+                f"Something else already listens at {endpoint}: the probe got {answer.text}.",
+                permanent=False,
+                resource="port",
+                remedy="stop it, or give the service another port ({port} picks a free one)",
+                cause="endpoint_taken",
+                stage="engine",
+            )
+        return False
+
+    async def _failed(self, job: StartJob, instance: InstanceSettings, error: HestiaError) -> None:
+        """Report the failure, with the last lines of output fetched before anything is cleaned up."""
+        error.service_id = error.service_id or job.key.service
+        if not error.tail and job.handle:
+            error.tail = await self.tail(instance, job.handle)
+        if isinstance(error, StartFailed) and error.tail:
+            error.remedy = error.remedy or f"hestia logs {job.key.service}"
+        job.clock.finish(asyncio.get_running_loop().time())
+        again = (isinstance(error, EngineRefused) and not error.permanent and error.stage == "engine") or (
+            isinstance(error, EngineUnavailable) and not error.sent
+        )
+        again = again and not isinstance(error, StoreUnavailable)
+        self._event(lc.StartFailed, job.key, error=error, left_over=bool(job.handle), again=again)
+
+    def _timed_out(
+        self, job: StartJob, service: ServiceSettings, instance: InstanceSettings, limit: float
+    ) -> StartError:
+        prober = job.prober
+        if not instance.managed:
+            return self._never_appeared(prober, service, instance, limit)
+        stage = job.clock.stages[-1][0] if job.clock.stages else "engine"
+        seen = (
+            f" The last probe of {prober.target.url} got: {prober.last.text}."
+            if prober and prober.last
+            else ""
+        )
+        return StartTimeout(
+            f'"{service.id}" runs but was not ready within {limit:g} s (start_timeout).{seen}',
+            remedy=f"raise services.{service.id}.start_timeout, or correct health_url",
+            cause="timeout",
+            stage=stage,
+            service_id=service.id,
+            retry_after=5.0,
+        )
+
+    @staticmethod
+    def _never_appeared(
+        prober: Prober | None, service: ServiceSettings, instance: InstanceSettings, limit: float
+    ) -> StartError:
+        """Engine `none`: nobody here can start it, so name the address that does not answer (RD-17)."""
+        last: Answer | None = prober.last if prober else None
+        url = prober.target.url if prober else instance.base_url
+        return StartTimeout(
+            f'Nothing that is ready answers for "{service.id}" at {url}: '
+            f"{last.text if last else 'no answer'}, after {limit:g} s (appear_timeout).",
+            remedy=f"start it yourself, or let Hestia do it: services.{service.id}.engine",
+            cause="refused" if last is None or last.refused else "timeout",
+            stage="probe",
+            service_id=service.id,
+            retry_after=5.0,
+        )
+
+    # -- stop ----------------------------------------------------------------------------------
+
+    async def stop(
+        self,
+        key: InstanceKey,
+        instance: InstanceSettings,
+        *,
+        handle: Handle | None,
+        start: StartJob | None,
+        grace: float,
+        error: HestiaError | None,
+    ) -> None:
+        """Stop one generation and confirm. error: the crash that led here; it gets its last lines."""
+        engine = self._engine(instance)
+        try:
+            if start is not None and start.task is not None and not start.task.done():
+                await asyncio.wait({start.task}, timeout=GIVE_UP_START)
+            handle = (start.handle if start is not None else None) or handle
+            if error is not None and handle and not error.tail:
+                error.tail = await self.tail(instance, handle)
+            if handle:
+                await engine.stop(handle, grace=grace)
+                self._store.closed(key, "stopped")
+        except EngineError as refused:
+            refused.service_id = key.service
+            self._event(lc.StopFailed, key, error=refused)
+        except Exception as exc:  # boundary: a stop that breaks leaves the instance stuck, and says so
+            broken = InternalError(
+                f"Stopping failed inside Hestia ({type(exc).__name__}: {exc}).", service_id=key.service
+            )
+            log.exception("A stop broke", extra={"event_type": "stop_broke", "service_id": key.service})
+            self._event(lc.StopFailed, key, error=broken)
+        else:
+            self._event(lc.StopFinished, key)
+
+    async def hurry(self, instance: InstanceSettings, handle: Handle) -> None:
+        """End the grace of a stop under way: ask again without any."""
+        try:
+            await self._engine(instance).stop(handle, grace=0.0)
+        except EngineError:
+            return  # the stop under way reports what is the matter
+
+    # -- both ----------------------------------------------------------------------------------
+
+    async def tail(self, instance: InstanceSettings, handle: Handle) -> tuple[str, ...]:
+        """The last lines of output, oldest first; none where the engine has none or does not answer."""
+        lines = b""
+        try:
+            async with asyncio.timeout(TAIL_TIMEOUT):
+                async with aclosing(self._engine(instance).logs(handle, follow=False)) as pieces:  # type: ignore[type-var]  # engines implement it as an async generator
+                    async for piece in pieces:
+                        lines = (lines + piece)[-64 * 1024 :]
+        except (EngineError, TimeoutError, OSError):
+            return ()
+        return tuple(line.decode("utf-8", "replace") for line in lines.splitlines()[-TAIL_LINES:])
+
+    async def look(
+        self, service: ServiceSettings, instance: InstanceSettings
+    ) -> tuple[Target, Answer] | None:
+        """Probe the fixed address of an instance once; None when it has none."""
+        if not instance.base_url or uses_port_mark(instance.base_url, instance.health_url):
+            return None
+        endpoint = parse_base_url(instance.base_url)
+        target = target_for(endpoint, instance.health_url, tls_verify=service.tls_verify)
+        return target, await ask(target, timeout=LOOK_TIMEOUT)
+
+    def _engine(self, instance: InstanceSettings) -> Engine:
+        try:
+            return self._engines[instance.engine]
+        except KeyError:
+            raise EngineRefused(
+                f'There is no engine "{instance.engine}" here.',
+                permanent=True,
+                remedy="install the package that brings it, or name another engine",
+                cause="not_found",
+            ) from None
+
+    def _event(self, kind: type[lc.Event], key: InstanceKey, **data: object) -> None:
+        self._happened(kind(service=key.service, instance=key.instance, generation=key.generation, **data))
