@@ -17,11 +17,9 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from hestia.api import pages
-from hestia.api.names import quoted
+from hestia.api.names import QUOTE_LIMIT, quoted
 from hestia.core.errors import BadRequest, HestiaError, InternalError, MethodNotAllowed, NotFound
 from hestia.problems import document
-
-ROUTES_SHOWN = 1
 
 
 def request_id(scope: Scope) -> str:
@@ -81,7 +79,7 @@ def internal(scope: Scope) -> Response:
 
 def _http(exc: HTTPException, request: Request) -> HestiaError:
     """What the router found: no such path, no such method, or an unreadable request."""
-    path = quoted(request.url.path)
+    path = quoted(request.scope["path"])
     if exc.status_code == 405:
         allowed = (exc.headers or {}).get("Allow", "another method")
         return MethodNotAllowed(
@@ -89,14 +87,14 @@ def _http(exc: HTTPException, request: Request) -> HestiaError:
             remedy=f"Send the same call with {allowed}.",
         )
     if exc.status_code == 404:
-        routes = [str(getattr(route, "path", "")) for route in request.app.routes]
-        return NotFound(f"There is nothing at {path}.", remedy=_way(request.url.path, routes))
+        paths = list(request.app.openapi()["paths"])
+        return NotFound(f"There is nothing at {path}.", remedy=_way(request.scope["path"], paths))
     return BadRequest(f"{request.method} {path} could not be read: {quoted(str(exc.detail))}.")
 
 
-def _way(path: str, routes: Sequence[str]) -> str:
+def _way(path: str, paths: Sequence[str]) -> str:
     """The path that was probably meant, else the list of all."""
-    close = difflib.get_close_matches(path, [route for route in routes if route], n=ROUTES_SHOWN, cutoff=0.75)
+    close = difflib.get_close_matches(path[:QUOTE_LIMIT], paths, n=1, cutoff=0.75)
     way = "GET /v1 lists what is here; a service answers under /services/{serviceId}/."
     return f"The nearest path is {close[0]}. {way}" if close else way
 
@@ -122,17 +120,13 @@ def _sentence(item: Any) -> str:
 def _expected(found: Sequence[Any], request: Request) -> str:
     """How the call is written correctly."""
     if any(item["type"] == "extra_forbidden" for item in found):
-        route = request.scope.get("route")
-        names = sorted(_query_names(route))
+        names = _query_names(request)
         return f"It takes {', '.join(names)}." if names else "It takes no query parameters."
     return "Correct the value or leave it out; /openapi.json describes every call."
 
 
-def _query_names(route: object) -> set[str]:
-    dependant = getattr(route, "dependant", None)
-    names: set[str] = set()
-    for field in getattr(dependant, "query_params", ()):
-        model = field.field_info.annotation
-        fields = getattr(model, "model_fields", None)
-        names.update(fields or {field.name})
-    return names
+def _query_names(request: Request) -> list[str]:
+    """The query parameters of the call, from our own document."""
+    path = getattr(request.scope.get("route"), "path", "")
+    call = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
+    return sorted(item["name"] for item in call.get("parameters", ()) if item["in"] == "query")

@@ -112,7 +112,7 @@ async def no_body(request: Request) -> None:
     remedy = "Leave the body out and write options into the query, as in ?force=true or ?wait=true."
     try:
         found: Any = json.loads(body)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         place = f"line {exc.lineno} column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else "byte 0"
         raise BadRequest(
             f"The body is not JSON (at {place}), and this call takes none.", remedy=remedy
