@@ -244,7 +244,7 @@ async def restart_service(
             "description": "Output of the service, oldest line first; empty where the engine keeps none.",
             "content": {"text/plain": {"schema": {"type": "string"}}},
         },
-        **problem_responses(400, 404),
+        **problem_responses(400, 404, 503),
     },
 )
 async def service_logs(

@@ -1,0 +1,178 @@
+"""The OpenAPI document is true: what it says is answered, and what is answered it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+from fastapi import FastAPI
+
+from hestia import __version__
+from hestia.api.application import openapi_document
+from hestia.core.errors import EngineUnavailable, GatewayDraining, StartTimeout
+from tests.fakes.control import FakeControl, service_status
+
+DOCUMENT = openapi_document(__version__)
+PUBLISHED = Path(__file__).parents[3] / "docs" / "openapi.json"
+BROWSER = {"accept": "text/html,*/*"}
+
+# path, method, query, status, service phase: one call per documented answer
+CALLS: list[tuple[str, str, str, int, str]] = [
+    ("/v1", "get", "", 200, "cold"),
+    ("/healthz", "get", "", 200, "cold"),
+    ("/healthz", "get", "", 503, "unwell"),
+    ("/readyz", "get", "", 200, "cold"),
+    ("/readyz", "get", "", 503, "unwell"),
+    ("/v1/config", "get", "", 200, "cold"),
+    ("/v1/config", "get", "?x=1", 400, "cold"),
+    ("/help/errors", "get", "", 200, "cold"),
+    ("/help/errors/{code}", "get", "", 200, "cold"),
+    ("/help/errors/{code}", "get", "", 404, "nobody"),
+    ("/v1/services", "get", "", 200, "failed"),
+    ("/v1/services", "get", "?x=1", 400, "cold"),
+    *[
+        ("/v1/services/{serviceId}/status", "get", "", 200, phase)
+        for phase in ("cold", "starting", "hot", "suspect", "draining", "stopping", "failed")
+    ],
+    ("/v1/services/{serviceId}/status", "get", "?x=1", 400, "cold"),
+    ("/v1/services/{serviceId}/status", "get", "", 404, "nobody"),
+    ("/v1/services/{serviceId}/start", "post", "", 202, "cold"),
+    ("/v1/services/{serviceId}/start", "post", "?wait=true", 200, "cold"),
+    ("/v1/services/{serviceId}/start", "post", "", 409, "hot"),
+    ("/v1/services/{serviceId}/start", "post", "?wait=x", 400, "cold"),
+    ("/v1/services/{serviceId}/start", "post", "", 404, "nobody"),
+    ("/v1/services/{serviceId}/start", "post", "", 413, "large"),
+    ("/v1/services/{serviceId}/start", "post", "?wait=true", 503, "refusing"),
+    *[
+        (f"/v1/services/{{serviceId}}/{call}", "post", query, status, situation)
+        for call in ("stop", "restart")
+        for query, status, situation in (
+            ("?force=true", 202, "hot"),
+            ("?force=x", 400, "hot"),
+            ("", 404, "nobody"),
+            ("", 413, "large"),
+            ("", 503, "refusing"),
+        )
+    ],
+    ("/v1/services/{serviceId}/logs", "get", "?tail=2", 200, "hot"),
+    ("/v1/services/{serviceId}/logs", "get", "?tail=x", 400, "hot"),
+    ("/v1/services/{serviceId}/logs", "get", "", 404, "nobody"),
+    ("/v1/services/{serviceId}/logs", "get", "", 503, "refusing"),
+]
+
+
+def check(response: httpx.Response, operation: dict[str, Any]) -> None:
+    """The answer's status, media type and body are among those the document gives."""
+    described = operation["responses"][str(response.status_code)]
+    media_type = response.headers["content-type"].partition(";")[0]
+    schema = described["content"][media_type]["schema"]
+    body = response.json() if "json" in media_type else response.text
+    whole = {**schema, "components": DOCUMENT["components"]}
+    validator = jsonschema.Draft202012Validator(whole, format_checker=jsonschema.FormatChecker())
+    validator.validate(body)
+
+
+def prepare(control: FakeControl, situation: str) -> None:
+    if situation == "unwell":
+        control.own = type(control.own)(
+            ok=False, ready=False, problems=("store",), version="0", started_at=control.own.started_at
+        )
+    elif situation == "refusing":
+        control.refuse = GatewayDraining("The gateway is stopping.", retry_after=3.0)
+        control.output_error = EngineUnavailable("Nobody answers.", sent=False)
+    elif situation not in {"nobody", "large"}:
+        control.known = {**FakeControl(service_status("ollama", situation)).known}
+        control.output = [b"one\n", b"two\n"]
+
+
+@pytest.mark.parametrize(("path", "method", "query", "status", "situation"), CALLS)
+async def test_every_documented_answer_is_given_and_valid(
+    client: httpx.AsyncClient,
+    control: FakeControl,
+    path: str,
+    method: str,
+    query: str,
+    status: int,
+    situation: str,
+) -> None:
+    prepare(control, situation)
+    unknown = situation == "nobody"
+    url = path.format(
+        serviceId="nobody" if unknown else "ollama", code="nothing" if unknown else "queue_full"
+    )
+    content = b" " * 10_000 if situation == "large" else b""
+    response = await client.request(method, url + query, content=content)
+    assert response.status_code == status
+    check(response, DOCUMENT["paths"][path][method])
+
+
+def test_every_documented_answer_is_called_above() -> None:
+    documented = {
+        (path, method, int(status))
+        for path, item in DOCUMENT["paths"].items()
+        for method, operation in item.items()
+        for status in operation["responses"]
+    }
+    assert documented == {(path, method, status) for path, method, _, status, _ in CALLS}
+
+
+@pytest.mark.parametrize("path", ["/v1", "/help/errors", "/help/errors/queue_full"])
+async def test_documented_pages_are_given_to_browsers(client: httpx.AsyncClient, path: str) -> None:
+    response = await client.get(path, headers=BROWSER)
+    template = "/help/errors/{code}" if path.endswith("queue_full") else path
+    check(response, DOCUMENT["paths"][template]["get"])
+
+
+async def test_start_timeout_problem_is_valid(client: httpx.AsyncClient, control: FakeControl) -> None:
+    control.start_result = StartTimeout(
+        "ollama was not ready within 300 s.",
+        remedy="Raise start_timeout.",
+        cause="timeout",
+        stage="probe",
+        service_id="ollama",
+        retry_after=30.0,
+        attempts=1,
+        tail=("loading model",),
+    )
+    response = await client.post("/v1/services/ollama/start?wait=true")
+    check(response, DOCUMENT["paths"]["/v1/services/{serviceId}/start"]["post"])
+
+
+def documents(node: Any) -> list[dict[str, Any]]:
+    """Every schema object below a node."""
+    if isinstance(node, list):
+        return [found for item in node for found in documents(item)]
+    if not isinstance(node, dict):
+        return []
+    return [node, *(found for item in node.values() for found in documents(item))]
+
+
+def test_every_reference_in_the_document_leads_somewhere() -> None:
+    names = {item["$ref"].rpartition("/")[2] for item in documents(DOCUMENT) if "$ref" in item}
+    assert names <= set(DOCUMENT["components"]["schemas"])
+    assert set(DOCUMENT["components"]["schemas"]) == names
+
+
+def test_every_call_has_a_name_and_a_description() -> None:
+    operations = [operation for item in DOCUMENT["paths"].values() for operation in item.values()]
+    assert all(operation["operationId"] and operation["description"] for operation in operations)
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    assert "422" not in {status for operation in operations for status in operation["responses"]}
+
+
+def test_calls_of_later_issues_are_absent() -> None:
+    for word in ("metrics", "events", "requests", "strategies", "machines", "reload"):
+        assert not [path for path in DOCUMENT["paths"] if word in path]
+
+
+async def test_document_is_served_and_is_the_published_one(client: httpx.AsyncClient, api: FastAPI) -> None:
+    assert (await client.get("/openapi.json")).json() == DOCUMENT
+
+
+def test_dc03_published_document_is_not_stale() -> None:
+    """When this fails: python scripts/make_openapi.py"""
+    assert json.loads(PUBLISHED.read_text(encoding="utf-8")) == DOCUMENT
