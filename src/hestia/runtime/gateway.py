@@ -163,7 +163,7 @@ class Gateway:
         slot = self.world.slot(key.service, key.instance)
         if not self.world.is_current(key) or slot.state is not State.HOT:
             return
-        if slot.record.external or not slot.record.handle:
+        if slot.record.external or not slot.settings.managed:
             gone = UpstreamDisconnected(error.detail, cause="refused", service_id=key.service)
             self._watcher.gone(key, gone, unstable=False)
         elif not self._draining:

@@ -119,7 +119,7 @@ class Watcher:
     async def _look_now(self, service: ServiceId) -> None:
         record = self._world.service(service)
         for slot in record.slots.values():
-            watched = slot.state is State.HOT and (slot.record.external or not slot.record.handle)
+            watched = slot.state is State.HOT and (slot.record.external or not slot.settings.managed)
             if not watched and slot.state not in (State.COLD, State.FAILED):
                 continue
             key = slot.key(self._world.gateway)

@@ -159,7 +159,8 @@ class Jobs:
             return
         self._event(lc.EngineStarted, key, handle=started.handle, endpoint=started.endpoint)
         await self._probe(job, service, instance, started, report)
-        await self._check_alive(job, engine, started)
+        if instance.managed:
+            await self._check_alive(engine, started)
         job.clock.finish(asyncio.get_running_loop().time())
         self._event(lc.ProbePassed, key)
 
@@ -182,10 +183,8 @@ class Jobs:
         job.prober = Prober(target, clock=asyncio.get_running_loop().time)
         await job.prober.wait_ready(job.exited)
 
-    async def _check_alive(self, job: StartJob, engine: Engine, started: Started) -> None:
+    async def _check_alive(self, engine: Engine, started: Started) -> None:
         """The answer must come from what we started, not from a left-over on its port (RD-03)."""
-        if not started.handle:
-            return
         observed = await engine.inspect(started.handle)
         if observed.presence is Presence.GONE:
             raise exit_error(observed)
