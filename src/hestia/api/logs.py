@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from hestia.core.errors import EngineUnavailable, HandleUnknown
+from hestia.core.errors import EngineUnavailable, HandleUnknown, NotFound
 
 HISTORY_PAUSE = 0.15  # the kept lines come without a pause; what comes after one is new
 READ_TIMEOUT = 30.0
@@ -52,8 +52,8 @@ class LogStream(Response):
         try:
             async for piece in self._lines:
                 await pieces.put(piece)
-        except HandleUnknown:
-            pass  # removed since it was looked up: there is no output, which is no failure
+        except HandleUnknown as exc:
+            raise NotFound(exc.detail, remedy=exc.remedy, service_id=exc.service_id) from exc
         finally:
             close = getattr(self._lines, "aclose", None)
             if close is not None:

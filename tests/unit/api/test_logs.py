@@ -41,12 +41,15 @@ async def test_no_output_is_an_empty_answer(client: httpx.AsyncClient) -> None:
     assert (response.status_code, response.content) == (200, b"")
 
 
-async def test_handle_that_the_engine_forgot_is_an_empty_answer(
-    client: httpx.AsyncClient, control: FakeControl
+@pytest.mark.parametrize("query", ["", "?follow=true", "?tail=3"])
+async def test_no_instance_that_has_output_is_404_in_the_words_of_the_gateway(
+    client: httpx.AsyncClient, control: FakeControl, query: str
 ) -> None:
-    control.output_error = HandleUnknown("no such process")
-    response = await client.get(PATH)
-    assert (response.status_code, response.content) == (200, b"")
+    control.output_error = HandleUnknown("It has not been started yet.", remedy="hestia start ollama")
+    response = await client.get(PATH + query)
+    assert response.status_code == 404
+    assert response.json()["code"] == "not_found"
+    assert "It has not been started yet." in response.json()["detail"]
 
 
 async def test_engine_that_cannot_be_reached_is_a_problem_not_an_empty_log(

@@ -1,0 +1,153 @@
+"""The access line: its fields, its escapes, its batches."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from hestia.telemetry.access import BATCH, AccessLog, console_renderer, duration
+from tests.fakes.streams import KeepingStream
+
+
+@dataclass
+class Served:
+    """A request as the proxy would tell it."""
+
+    at: float = 1_769_860_984.125
+    request_id: str = "req_1"
+    service: str = "ollama"
+    method: str = "GET"
+    route: str = "prefix"
+    path: str = "/services/ollama/api/tags"
+    status: int = 200
+    bytes_in: int = 0
+    bytes_out: int = 512
+    queue_ms: float = 0.0
+    connect_ms: float = 0.25
+    head_ms: float = 1.5
+    total_ms: float = 2.5
+    attempts: int = 1
+    reused: bool = True
+    aborted: str = ""
+    code: str = ""
+
+
+async def test_ob01_json_line_has_every_field() -> None:
+    stream = KeepingStream()
+    access = AccessLog(stream)
+    access.record(Served())
+    access.close()
+    assert list(json.loads(stream.text).items()) == [
+        ("timestamp", "2026-01-31T12:03:04.125Z"),
+        ("level", "INFO"),
+        ("event_type", "request"),
+        ("service_id", "ollama"),
+        ("request_id", "req_1"),
+        ("message", "request"),
+        ("method", "GET"),
+        ("route", "prefix"),
+        ("path", "/services/ollama/api/tags"),
+        ("status", 200),
+        ("bytes_in", 0),
+        ("bytes_out", 512),
+        ("queue_ms", 0.0),
+        ("connect_ms", 0.2),
+        ("head_ms", 1.5),
+        ("total_ms", 2.5),
+        ("attempts", 1),
+        ("reused", True),
+        ("aborted", ""),
+        ("code", ""),
+    ]
+
+
+@pytest.mark.parametrize("text", ['/a"b\\c', "/\n\r\t\x1b[0m", "/\x9b\u2028", "/\ud800", "/%s%d", "/ö"])
+async def test_hostile_path_stays_inside_its_field(text: str) -> None:
+    stream = KeepingStream()
+    access = AccessLog(stream)
+    access.record(Served(path=text, request_id=text, method=text))
+    access.close()
+    assert stream.blocks[0].count(b"\n") == 1
+    fields = json.loads(stream.text)
+    assert (fields["path"], fields["request_id"], fields["method"]) == (text, text, text)
+
+
+async def test_lines_of_different_seconds_have_their_own_time() -> None:
+    stream = KeepingStream()
+    access = AccessLog(stream)
+    for at in (1000.0, 1000.9999, 1001.125, 999.5):
+        access.record(Served(at=at))
+    access.close()
+    times = [json.loads(line)["timestamp"][-10:] for line in stream.text.splitlines()]
+    assert times == ["16:40.000Z", "16:40.999Z", "16:41.125Z", "16:39.500Z"]
+
+
+@pytest.mark.parametrize(
+    ("served", "words"),
+    [
+        (Served(), "200 GET /services/ollama/api/tags 2.5 ms req_1"),
+        (Served(queue_ms=8200, total_ms=8300), "8.3 s (waited 8.2 s) req_1"),
+        (
+            Served(status=502, code="upstream_connect_failed", attempts=2),
+            "2 attempts upstream_connect_failed",
+        ),
+        (Served(status=0, aborted="client", code="client_closed"), "- GET"),
+        (Served(path="/\x1b[2J"), "/\\x1b[2J"),
+    ],
+)
+async def test_console_line_tells_what_happened_and_no_more(served: Served, words: str) -> None:
+    stream = KeepingStream()
+    access = AccessLog(stream, render=console_renderer())
+    access.record(served)
+    access.close()
+    assert words in stream.text
+    assert "\x1b" not in stream.text
+
+
+def test_duration_uses_the_unit_a_person_would() -> None:
+    assert [duration(ms) for ms in (0.04, 9.94, 10, 999.4, 1000, 61_000)] == [
+        "0.0 ms",
+        "9.9 ms",
+        "10 ms",
+        "999 ms",
+        "1.0 s",
+        "61.0 s",
+    ]
+
+
+async def test_lines_are_written_together_after_the_interval() -> None:
+    stream = KeepingStream()
+    access = AccessLog(stream, flush_interval=0.01)
+    for _ in range(3):
+        access.record(Served())
+    assert stream.blocks == []
+    async with asyncio.timeout(10):
+        while not stream.blocks:
+            await asyncio.sleep(0.005)
+    assert len(stream.blocks) == 1
+    assert stream.text.count("\n") == 3
+    access.close()
+    assert len(stream.blocks) == 1
+
+
+async def test_many_lines_are_written_in_bounded_pieces_and_none_is_lost() -> None:
+    stream = KeepingStream()
+    access = AccessLog(stream, flush_interval=60.0)
+    for number in range(BATCH * 3 + 5):
+        access.record(Served(request_id=f"req_{number}"))
+    access.close()
+    assert [block.count(b"\n") for block in stream.blocks] == [BATCH, BATCH, BATCH, 5]
+    ids = [json.loads(line)["request_id"] for line in stream.text.splitlines()]
+    assert ids == [f"req_{number}" for number in range(BATCH * 3 + 5)]
+
+
+async def test_close_twice_writes_once() -> None:
+    stream = KeepingStream()
+    access = AccessLog(stream)
+    access.record(Served())
+    access.close()
+    access.close()
+    assert len(stream.blocks) == 1
