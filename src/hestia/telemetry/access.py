@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from hestia.telemetry.logs import Form
 from hestia.telemetry.text import clock_text, json_text, plain, utc_text
 from hestia.telemetry.writer import Stream
 
@@ -152,15 +153,15 @@ def duration(ms: float) -> str:
 class AccessLog:
     """Takes records; writes them every `flush_interval` seconds, in pieces of at most 256 lines.
 
-    stream: gets whole lines; a `LineWriter` so that a slow reader does not hold the loop. render: one of
-    the two above, or any other.
+    stream: gets whole lines; a `LineWriter` so that a slow reader does not hold the loop. form: `json` or
+    `console`.
     """
 
     def __init__(
-        self, stream: Stream, *, render: Render | None = None, flush_interval: float = FLUSH_INTERVAL
+        self, stream: Stream, *, form: Form = "json", flush_interval: float = FLUSH_INTERVAL
     ) -> None:
         self._stream = stream
-        self._render = render or json_renderer()
+        self._render = json_renderer() if form == "json" else console_renderer()
         self._interval = flush_interval
         self._records: list[AccessRecord] = []
         self._timer: asyncio.TimerHandle | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from hestia.telemetry.access import BATCH, AccessLog, console_renderer, duration
+from hestia.telemetry.access import BATCH, AccessLog, duration
 from tests.fakes.streams import KeepingStream
 
 
@@ -100,7 +100,7 @@ async def test_lines_of_different_seconds_have_their_own_time() -> None:
 )
 async def test_console_line_tells_what_happened_and_no_more(served: Served, words: str) -> None:
     stream = KeepingStream()
-    access = AccessLog(stream, render=console_renderer())
+    access = AccessLog(stream, form="console")
     access.record(served)
     access.close()
     assert words in stream.text
