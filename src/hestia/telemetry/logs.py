@@ -27,6 +27,10 @@ _COLOURS: Final[Mapping[int, str]] = {
     logging.ERROR: "\x1b[31m",
     logging.CRITICAL: "\x1b[31m",
 }
+# Left out for people: the message says it already, or only a program can use it.
+_FOR_PROGRAMS: Final = frozenset(
+    {"event_type", "service_id", "instance", "generation", "from", "to", "episode", "actor", "lasted_ms"}
+)
 _QUIET: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "watchfiles")
 
 
@@ -108,7 +112,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """`12:03:04 INFO    Starting service: ollama  cause=demand`."""
+    """`12:03:04 INFO    Starting service: ollama  cause=demand`: only what a person would read."""
 
     def __init__(self, *, colour: bool) -> None:
         super().__init__()
@@ -117,11 +121,11 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, and below it an exception, without the final newline."""
         fields = fields_of(record)
-        fields.pop("event_type", None)
         word = f"{record.levelname:<7}"
         if self._colour and record.levelno in _COLOURS:
             word = f"{_COLOURS[record.levelno]}{word}\x1b[0m"
-        tail = "".join(f" {name}={_short(value)}" for name, value in fields.items())
+        shown = ((name, value) for name, value in fields.items() if value and name not in _FOR_PROGRAMS)
+        tail = "".join(f" {name}={_short(value)}" for name, value in shown)
         text = f"{clock_text(record.created)} {word} {plain(record.getMessage())}{' ' if tail else ''}{tail}"
         if record.exc_info and record.exc_info[1] is not None:
             lines = "".join(traceback.format_exception(record.exc_info[1])).splitlines()

@@ -100,7 +100,10 @@ def test_value_that_is_not_json_is_shown_as_text(stream: KeepingStream) -> None:
 
 def test_cl26_console_line_is_short_and_cannot_steer_a_terminal(stream: KeepingStream) -> None:
     configure(stream, form="console")
-    log.info("hello \x1b]0;title\x07 wörld", extra={"event_type": "x", "cause": "a b", "empty": ""})
+    log.info(
+        "hello \x1b]0;title\x07 wörld",
+        extra={"event_type": "x", "generation": 3, "cause": "a b", "empty": "", "forced": False},
+    )
     assert re.fullmatch(r'\d\d:\d\d:\d\d INFO    hello \\x1b\]0;title\\x07 wörld  cause="a b"\n', stream.text)
 
 
