@@ -7,7 +7,6 @@ how long to wait for it for the runtime. Source: engines.md C12, lifecycle.md RD
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import AsyncIterator
 from typing import ClassVar, Final
 
@@ -26,9 +25,8 @@ from hestia.core.ports import (
     StartSpec,
 )
 from hestia.core.urls import parse_base_url
+from hestia.engines.knock import knock
 
-_CONNECT_TIMEOUT: Final = 0.5  # seconds; the status API may wait as long as this for one probe (SPEC 3)
-_NOBODY_THERE: Final = frozenset({errno.ECONNREFUSED, errno.ENOENT})  # ENOENT: the unix socket is not there
 _NO_CHANGES: Final[tuple[Observed, ...]] = ()  # looped over, so that what never yields is a generator
 _NO_LINES: Final[tuple[bytes, ...]] = ()
 
@@ -64,7 +62,7 @@ class NoneEngine:
     async def inspect(self, handle: Handle) -> Observed:
         """Connect: accepted is running, refused is gone, anything else within 0.5 s is unknown."""
         endpoint = _endpoint(str(handle.get("base_url", "")))
-        presence, reason = await _knock(endpoint)
+        presence, reason = await knock(endpoint)
         running = presence is Presence.RUNNING
         return Observed(
             handle=handle,
@@ -111,29 +109,3 @@ def _key(handle: Handle) -> InstanceKey | None:
         return InstanceKey.parse(str(handle.get("key", "")))
     except ValueError:
         return None
-
-
-async def _knock(endpoint: Endpoint) -> tuple[Presence, str]:
-    try:
-        async with asyncio.timeout(_CONNECT_TIMEOUT):
-            if endpoint.unix_path:
-                _, writer = await asyncio.open_unix_connection(endpoint.unix_path)
-            else:
-                _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
-    except TimeoutError:
-        return Presence.UNKNOWN, f"{endpoint} did not answer within {_CONNECT_TIMEOUT} s"
-    except OSError as exc:
-        gone = exc.errno in _NOBODY_THERE or _all_refused(exc)
-        why = exc.strerror or str(exc)
-        return (Presence.GONE if gone else Presence.UNKNOWN), f"{endpoint}: {why}"
-    writer.transport.abort()
-    await asyncio.sleep(0)  # the loop closes the socket in its next round
-    return Presence.RUNNING, ""
-
-
-def _all_refused(exc: OSError) -> bool:
-    """Several addresses of one name: asyncio joins their errors into one text without an errno."""
-    text = str(exc)
-    return text.startswith("Multiple exceptions:") and text.count("[Errno") == text.count(
-        f"[Errno {errno.ECONNREFUSED}]"
-    )
