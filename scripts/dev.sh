@@ -1,0 +1,201 @@
+#!/usr/bin/env bash
+# Hestia's development commands. Needs Python 3.11 or newer; everything else goes into .venv.
+#
+# Owns the virtual environment and how the suite is called. What is tested stands in pyproject.toml.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+VENV=.venv
+STAMP=$VENV/.hestia-stamp
+PID_FILE=.hestia/dev.pid
+BIN=$VENV/bin
+
+usage() {
+  cat <<'TEXT'
+Usage: scripts/dev.sh COMMAND
+
+  setup          make .venv with Hestia and the development tools (other commands do it on first use)
+  run [OPTION…]  serve on http://localhost:8080; options as for `hestia serve`
+  test [PART…]   run the whole suite, or parts: lint docs unit contract integration e2e coverage all
+                 after `--`, arguments for pytest: scripts/dev.sh test unit -- -k queue
+  status         whether the gateway of `run` is up, and its services
+  stop           stop the gateway of `run` in order
+
+PYTHON=…            the interpreter to make .venv with
+HESTIA_TEST_JOBS=n  test processes; the number of cores otherwise
+TEXT
+}
+
+say() { printf 'dev.sh: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# -- setup -----------------------------------------------------------------------------------------
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:+"$PYTHON"} python3 python3.11 python3.12 python3.13 python3.14; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  die "Python 3.11 or newer was not found. Install it (Debian: apt install python3 python3-venv)" \
+    "or name it: PYTHON=/path/to/python scripts/dev.sh setup"
+}
+
+fingerprint() { # of everything that decides what .venv holds
+  { cat pyproject.toml; pwd; "$BIN/python" -V; } 2>&1 | cksum
+}
+
+# Debian ships Python without the part that puts pip into a new environment.
+make_venv() {
+  local python=$1 package
+  say "making $VENV with $("$python" -V)"
+  rm -rf "$VENV"
+  if "$python" -c 'import ensurepip' 2>/dev/null && "$python" -m venv "$VENV"; then return; fi
+  rm -rf "$VENV"
+  if "$python" -m pip --version >/dev/null 2>&1 && "$python" -m venv --without-pip "$VENV" 2>/dev/null; then
+    "$python" -m pip --python "$BIN/python" install --quiet pip && return
+    rm -rf "$VENV"
+  fi
+  package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "this Python has no ensurepip; installing $package"
+    apt-get install -y -qq "$package" >/dev/null 2>&1 ||
+      { apt-get update -qq && apt-get install -y -qq "$package" >/dev/null; } ||
+      die "apt could not install $package; install it by hand, then call this again"
+    "$python" -m venv "$VENV" && return
+  fi
+  rm -rf "$VENV"
+  die "$python cannot make virtual environments: $package is missing." \
+    "Install it (sudo apt install $package), then call this again"
+}
+
+setup() { # quick when nothing changed: one checksum
+  if [ -x "$BIN/python" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$(fingerprint)" ]; then return; fi
+  local python
+  python=$(find_python)
+  # An environment that was moved or whose Python went away cannot be repaired by installing into it.
+  "$BIN/python" -c 'import pip' 2>/dev/null || make_venv "$python"
+  say "installing Hestia and its development tools into $VENV"
+  "$BIN/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]' ||
+    die "pip could not install everything (see above). Once the cause is gone, call this again"
+  fingerprint >"$STAMP"
+}
+
+# -- run, status, stop -----------------------------------------------------------------------------
+
+running_pid() { # prints the pid of the gateway of `run`; fails if there is none
+  local pid
+  pid=$(cat "$PID_FILE" 2>/dev/null) || return 1
+  # The number may have been given to another program since.
+  tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q 'hestia serve' || return 1
+  echo "$pid"
+}
+
+run() {
+  local pid
+  setup
+  if pid=$(running_pid); then die "already running (pid $pid); stop it with: scripts/dev.sh stop"; fi
+  mkdir -p "$(dirname "$PID_FILE")"
+  echo $$ >"$PID_FILE" # exec keeps the number
+  exec "$BIN/hestia" serve "$@"
+}
+
+status() {
+  local pid
+  if ! pid=$(running_pid); then
+    say "not running; start it with: scripts/dev.sh run"
+    return 3
+  fi
+  say "running, pid $pid"
+  "$BIN/hestia" status "$@"
+}
+
+stop() {
+  local pid tenths
+  if ! pid=$(running_pid); then
+    say "not running"
+    return 0
+  fi
+  kill -TERM "$pid"
+  for ((tenths = 0; tenths < 700; tenths++)); do # open requests 30 s, services 30 s, and some
+    if ! kill -0 "$pid" 2>/dev/null; then
+      rm -f "$PID_FILE"
+      say "stopped"
+      return 0
+    fi
+    sleep 0.1
+  done
+  die "pid $pid is still there after 70 s; end it with: kill -TERM $pid"
+}
+
+# -- test ------------------------------------------------------------------------------------------
+
+lint() {
+  "$BIN/ruff" check
+  "$BIN/ruff" format --check
+  "$BIN/mypy"
+  "$BIN/lint-imports"
+}
+
+docs() { # every generated page says the same as the code
+  local script
+  for script in scripts/make_*.py; do "$BIN/python" "$script" --check; done
+}
+
+jobs_wanted() {
+  local cores
+  cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+  echo "${HESTIA_TEST_JOBS:-$((cores > 8 ? 8 : cores))}"
+}
+
+run_pytest() { # a file stays in one process: its fixtures may own ports and programs
+  local jobs
+  jobs=$(jobs_wanted)
+  if [ "$jobs" -gt 1 ]; then set -- --numprocesses "$jobs" --dist loadfile "$@"; fi
+  "$BIN/python" -m pytest "$@"
+}
+
+run_tests() {
+  local part folders=() checks=()
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    part=$1
+    shift
+    case $part in
+      lint | docs) checks+=("$part") ;;
+      unit | contract | integration | e2e) folders+=("tests/$part") ;;
+      coverage) checks+=(coverage) ;;
+      all) checks+=(lint docs) folders+=(tests) ;;
+      *)
+        say "unknown part \"$part\"; there are: lint docs unit contract integration e2e coverage all"
+        exit 2
+        ;;
+    esac
+  done
+  [ $# -gt 0 ] && shift # the `--`
+  if [ ${#checks[@]} -eq 0 ] && [ ${#folders[@]} -eq 0 ]; then checks=(lint docs) folders=(tests); fi
+  setup
+  for part in "${checks[@]}"; do
+    case $part in
+      coverage) run_pytest --cov=hestia --cov-report=term-missing:skip-covered tests "$@" ;;
+      *) "$part" ;;
+    esac
+  done
+  if [ ${#folders[@]} -gt 0 ]; then run_pytest "${folders[@]}" "$@"; fi
+}
+
+command=${1:-}
+[ $# -gt 0 ] && shift
+case $command in
+  setup) setup; say "ready: scripts/dev.sh run" ;;
+  run) run "$@" ;;
+  test) run_tests "$@" ;;
+  status) status "$@" ;;
+  stop) stop ;;
+  -h | --help | help) usage ;;
+  *)
+    usage >&2
+    exit 2
+    ;;
+esac
