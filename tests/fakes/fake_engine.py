@@ -36,7 +36,7 @@ class FakeEngine:
     settle_time: ClassVar[float] = 0.0
 
     class Options(BaseModel):
-        """A fake engine takes any option `note`."""
+        """note: what an instance prints after `hello`; it prints nothing without."""
 
         model_config = ConfigDict(extra="forbid", frozen=True)
         note: str = ""
@@ -121,6 +121,9 @@ class FakeEngine:
             if self._start_errors:
                 raise self._start_errors.pop(0)
             if running := self.machine.live(key):
+                report.made(running[0].handle)
+                # It may be on its way in another call.
+                await self.machine.until(lambda: running[0].endpoint is not None or not running[0].running)
                 return self._started(running[0], report)
             report.stage("engine", f"makes {key}")
             one = self.machine.make(key, spec.options_hash)
@@ -212,21 +215,23 @@ class FakeEngine:
             fixed = 0 if "{port}" in wanted else parse_base_url(wanted).port
             upstream = TinyUpstream(f"{one.key}\n".encode())
             upstream.ready = self.ready
+            one.upstream = upstream
             try:
                 port = await upstream.listen(port=fixed)
             except OSError as exc:
                 self.machine.end(one, exit_status=98)
                 raise StartFailed(f"port {fixed} is taken", exit_status=98, tail=("Address in use",)) from exc
-            one.upstream = upstream
             if not one.running:  # ended while it opened its port
                 upstream.abort()
         one.endpoint = parse_base_url(fill_port(wanted, port))
         one.health_url = fill_port(spec.health_url, port)
+        if note := getattr(spec.options, "note", ""):
+            one.output.append(f"hello {note}\n".encode())
+            self.machine.changed()
 
     def _started(self, one: FakeInstance, report: Report) -> Started:
         if one.endpoint is None or not one.running:
             raise StartFailed(f"{one.key} ended while it started", exit_status=one.exit_status)
-        report.made(one.handle)
         return Started(one.handle, one.endpoint, one.health_url)
 
     def _called(self, text: str) -> None:

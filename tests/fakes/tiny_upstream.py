@@ -7,6 +7,7 @@ misbehaves on the wire is another one.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 
@@ -30,8 +31,21 @@ class TinyUpstream:
     async def listen(self, *, port: int = 0) -> int:
         """Listen on 127.0.0.1 and return the port. Raises OSError when it is taken."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", port)
-        found: int = self._server.sockets[0].getsockname()[1]
+        listener = socket.socket()
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            found: int = listener.getsockname()[1]
+            server = await loop.create_server(lambda: _Connection(self), sock=listener, start_serving=False)
+        except BaseException:  # cancelled, too: a start that is given up leaves no socket
+            listener.close()
+            raise
+        self._server = server
+        try:
+            await server.start_serving()
+        except BaseException:
+            self.abort()
+            raise
         return found
 
     def hold(self) -> None:

@@ -39,7 +39,7 @@ from hestia.engines.process_records import Records
 from hestia.engines.process_start import ProcessStart, StartTools
 from hestia.engines.process_stop import end_all
 from hestia.engines.process_table import Identity, Stat, boot_id, lives, members
-from hestia.engines.process_words import describe_exit
+from hestia.engines.process_words import explain_exit
 
 _TAIL_LINES: Final = 20  # FB-17
 _HINTS_KEPT: Final = 256  # exits nobody has taken yet; the sweep finds a lost one (AD-20)
@@ -67,6 +67,7 @@ class ProcessEngine:
         self._watched: dict[Identity, Launched] = {}
         self._secrets: dict[str, tuple[str, ...]] = {}
         self._start_lock = asyncio.Lock()
+        self._booting: set[Identity] = set()  # a start watches these itself: no hint of their end
         self._watchers: list[asyncio.Queue[Observed | None]] = []
         self._missed: deque[Observed] = deque(maxlen=_HINTS_KEPT)
         self._closed = False
@@ -88,6 +89,7 @@ class ProcessEngine:
             attach=self._attach,
             members=self._members,
             secrets=self._keep_secrets,
+            booting=self._booting,
         )
         return await ProcessStart(tools, spec, key, report).run()
 
@@ -216,6 +218,8 @@ class ProcessEngine:
         launched = self._watched.pop(identity)
         self._ports.put_back(launched.port)
         self._rotation.remove(Path(launched.log))
+        if identity in self._booting:
+            return
         observed = _gone(launched, exited)
         if not self._watchers:
             self._missed.append(observed)
@@ -237,7 +241,7 @@ def _running(launched: Launched) -> Observed:
 
 
 def _gone(launched: Launched, exited: Exit | None) -> Observed:
-    reason = "" if exited is None else describe_exit(exited)
+    reason = "" if exited is None else explain_exit(exited)
     if launched.boot != boot_id():
         reason = "the machine was restarted since"
     return Observed(

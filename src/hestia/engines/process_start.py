@@ -27,7 +27,7 @@ from hestia.engines.process_output import log_path, open_log, prune, tail
 from hestia.engines.process_ports import Ports, listens
 from hestia.engines.process_records import Records
 from hestia.engines.process_stop import end_all, terminate
-from hestia.engines.process_table import Stat, identify
+from hestia.engines.process_table import Identity, Stat, identify
 from hestia.engines.process_words import PORT_TAKEN, describe_exit, hint, secrets_of
 
 _ANY_PORT_URL: Final = "http://127.0.0.1:{port}"
@@ -59,6 +59,7 @@ class StartTools:
     attach: Callable[[Launched], None]
     members: Callable[[Launched], Awaitable[list[Stat]]]
     secrets: Callable[[InstanceKey, tuple[str, ...]], None]
+    booting: set[Identity]  # whose end the start takes itself, so that `watch` must not tell of it
 
 
 class ProcessStart:
@@ -218,30 +219,39 @@ class ProcessStart:
         with suppress(OSError):  # without a note it is found by its environment
             self._tools.records.note(launched)
             prune(path)
+        if self._own_port:
+            # An attempt on a lost port is followed by another with the same key: that is no exit.
+            self._tools.booting.add(identity)
         self._tools.attach(launched)
         self._report.stage("boot", f"process {pid} runs" + (f", port {port}" if port else ""))
         return launched
 
     async def _watch_boot(self, launched: Launched) -> Exit | None:
         """Wait until the program listens on its port (None) or has ended; for the window at most."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + _PORT_WINDOW
         try:
-            while loop.time() < until:
-                await wait_ended([launched.identity], timeout=_KNOCK_INTERVAL)
-                self._tools.exits.settle(launched.identity)
-                if (exited := self._tools.exits.exit_of(launched.identity)) is not None:
-                    return exited
-                presence, _ = await knock(launched.endpoint)
-                if presence is Presence.RUNNING:
-                    if await self._listens_itself(launched):
-                        return None
-                    until = min(until, loop.time() + _FOREIGN_WINDOW)
+            await self._until_it_listens(launched)
+            self._tools.exits.settle(launched.identity)
+            return self._tools.exits.exit_of(launched.identity)
         except asyncio.CancelledError:
             self._tools.exits.expect(launched.identity)
             terminate(launched)
             raise
-        return None
+        finally:
+            self._tools.booting.discard(launched.identity)
+
+    async def _until_it_listens(self, launched: Launched) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _PORT_WINDOW
+        while loop.time() < until:
+            await wait_ended([launched.identity], timeout=_KNOCK_INTERVAL)
+            self._tools.exits.settle(launched.identity)
+            if self._tools.exits.exit_of(launched.identity) is not None:
+                return
+            presence, _ = await knock(launched.endpoint)
+            if presence is Presence.RUNNING:
+                if await self._listens_itself(launched):
+                    return
+                until = min(until, loop.time() + _FOREIGN_WINDOW)
 
     async def _listens_itself(self, launched: Launched) -> bool:
         """Whether the one who accepts is the program or its child; yes when that cannot be seen."""

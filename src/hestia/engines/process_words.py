@@ -39,18 +39,26 @@ _CODES: Final = {
 
 
 def describe_exit(exited: Exit) -> str:
-    """How it ended: "ended with exit status 3", "was ended by SIGSEGV", …"""
+    """How it ended and, where that is known, why: "ended with exit status 127 (the shell did …)"."""
     if exited.signal is not None:
-        name = _signal_name(exited.signal)
-        if exited.memory_killer:
-            return f"was ended by {name}; the kernel killed for want of memory meanwhile"
-        if exited.signal == signal.SIGKILL and not exited.ours:
-            return f"was ended by {name}, which the gateway did not send; memory is the usual reason"
-        return f"was ended by {name}"
-    if exited.status is None:
-        return "ended; how is not known, because it was started before this gateway was"
-    meaning = _CODES.get(exited.status)
-    return f"ended with exit status {exited.status}" + (f" ({meaning})" if meaning else "")
+        how = f"was ended by {_signal_name(exited.signal)}"
+    elif exited.status is not None:
+        how = f"ended with exit status {exited.status}"
+    else:
+        how = "ended"
+    why = explain_exit(exited)
+    return f"{how} ({why})" if why else how
+
+
+def explain_exit(exited: Exit) -> str:
+    """What is known beyond exit status and signal; "" when there is nothing to add."""
+    if exited.memory_killer:
+        return "the kernel killed programs for want of memory meanwhile"
+    if exited.signal == signal.SIGKILL and not exited.ours:
+        return "the gateway did not send it; memory is the usual reason"
+    if exited.signal is None and exited.status is None:
+        return "its exit status went to the process that had started it"
+    return _CODES.get(exited.status or 0, "")
 
 
 def hint(lines: Sequence[str]) -> str:
