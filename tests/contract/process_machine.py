@@ -39,8 +39,9 @@ class ThisMachine:
         self.folder = folder
         self.mark = f"hestia-test-{uuid.uuid4().hex}"
 
-    def engine(self, *, gateway: str = "gw1", ports: Ports | None = None) -> ProcessEngine:
-        return ProcessEngine(EngineContext(GatewayId(gateway), str(self.folder)), ports=ports)
+    def engine(self, *, ports: Ports | None = None, port_window: float = 3.0) -> ProcessEngine:
+        context = EngineContext(GatewayId("gw1"), str(self.folder))
+        return ProcessEngine(context, ports=ports, port_window=port_window)
 
     def spec(self, note: str = "") -> StartSpec:
         return self.command([*PYTHON, SERVER, "{port}", note])

@@ -36,7 +36,7 @@ from hestia.engines.process_output import Rotation, last_output, tail
 from hestia.engines.process_output import follow as follow_output
 from hestia.engines.process_ports import Ports
 from hestia.engines.process_records import Records
-from hestia.engines.process_start import ProcessStart, StartTools
+from hestia.engines.process_start import PORT_WINDOW, ProcessStart, StartTools
 from hestia.engines.process_stop import end_all
 from hestia.engines.process_table import Identity, Stat, boot_id, lives, members
 from hestia.engines.process_words import explain_exit
@@ -55,13 +55,20 @@ class ProcessEngine:
     settle_time: ClassVar[float] = 0.0
     Options: ClassVar[type[ProcessOptions]] = ProcessOptions
 
-    def __init__(self, context: EngineContext, *, ports: Ports | None = None) -> None:
-        """Store what is needed. ports: where `{port}` comes from; a test may hand out taken ones."""
+    def __init__(
+        self, context: EngineContext, *, ports: Ports | None = None, port_window: float = PORT_WINDOW
+    ) -> None:
+        """Store what is needed.
+
+        ports: where `{port}` comes from; a test may hand out taken ones. port_window: seconds that a start
+        waits for somebody to listen on a port it picked.
+        """
         if not context.state_dir:
             raise ValueError("the engine 'process' needs a folder for output and notes: state_dir is empty")
         self._thread = ThreadPoolExecutor(max_workers=2, thread_name_prefix="hestia-process")
         self._records = Records(Path(context.state_dir))
         self._ports = ports or Ports()
+        self._port_window = port_window
         self._exits = ExitWatch(self._exited)
         self._rotation = Rotation(self._in_thread)
         self._watched: dict[Identity, Launched] = {}
@@ -89,6 +96,7 @@ class ProcessEngine:
             attach=self._attach,
             members=self._members,
             secrets=self._keep_secrets,
+            port_window=self._port_window,
             booting=self._booting,
         )
         return await ProcessStart(tools, spec, key, report).run()

@@ -18,6 +18,11 @@ class Ports:
     def __init__(self) -> None:
         self._given: set[int] = set()
 
+    @property
+    def given(self) -> frozenset[int]:
+        """What is given out now."""
+        return frozenset(self._given)
+
     def pick(self) -> int:
         """A port that is free now. Raises OSError when the system has none."""
         for _ in range(_TRIES):

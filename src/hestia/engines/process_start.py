@@ -32,7 +32,7 @@ from hestia.engines.process_words import PORT_TAKEN, describe_exit, hint, secret
 
 _ANY_PORT_URL: Final = "http://127.0.0.1:{port}"
 _PORT_TRIES: Final = 3  # EN-11
-_PORT_WINDOW: Final = 3.0  # seconds in which a program that found its port taken has said so and ended
+PORT_WINDOW: Final = 3.0  # seconds in which a program that found its port taken has said so and ended
 _FOREIGN_WINDOW: Final = 1.0  # seconds; somebody else listens: a thief, or `docker run` doing it for us
 _KNOCK_INTERVAL: Final = 0.01  # seconds; ready must become known within 0.05 (SPEC 12)
 _LOCK_TIMEOUT: Final = 10.0  # seconds; a start holds the lock for milliseconds
@@ -59,6 +59,7 @@ class StartTools:
     attach: Callable[[Launched], None]
     members: Callable[[Launched], Awaitable[list[Stat]]]
     secrets: Callable[[InstanceKey, tuple[str, ...]], None]
+    port_window: float  # seconds
     booting: set[Identity]  # whose end the start takes itself, so that `watch` must not tell of it
 
 
@@ -241,7 +242,7 @@ class ProcessStart:
 
     async def _until_it_listens(self, launched: Launched) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + _PORT_WINDOW
+        until = loop.time() + self._tools.port_window
         while loop.time() < until:
             await wait_ended([launched.identity], timeout=_KNOCK_INTERVAL)
             self._tools.exits.settle(launched.identity)
