@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from hestia.core.model import Backoff
 
 COOL_DOWN_CAP = 600.0  # seconds; the cool-down doubles up to here (FB-05)
+MOST_DOUBLINGS = 64  # keeps the power a finite float however long a service goes on failing
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,11 @@ class BackoffState:
         costs nothing to repeat) but still counts."""
         recent = (*(at for at in self.failures if now - at < policy.period), now)
         if len(recent) >= policy.intensity or self.open:
-            pause = min(COOL_DOWN_CAP, policy.cool_down * 2.0**self.trips)
+            cap = max(COOL_DOWN_CAP, policy.cool_down)
+            pause = min(cap, policy.cool_down * 2.0 ** min(self.trips, MOST_DOUBLINGS))
             return BackoffState(recent, now + pause, open=True, trips=self.trips + 1)
-        delay = 0.0 if at_once else jitter * min(policy.cap, policy.base * policy.factor ** (len(recent) - 1))
+        longest = min(policy.cap, policy.base * policy.factor ** min(len(recent) - 1, MOST_DOUBLINGS))
+        delay = 0.0 if at_once else jitter * longest
         return BackoffState(recent, now + delay, open=False, trips=self.trips)
 
     def may_start(self, now: float) -> bool:

@@ -117,7 +117,7 @@ class Lease:
 
     def became_socket(self) -> None:
         """The exchange is a spliced WebSocket from here on (ID-03)."""
-        if not self.is_socket:
+        if not self.is_socket and self in self.use.leases:
             self.is_socket = True
             self.use.sockets += 1
 

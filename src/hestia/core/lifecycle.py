@@ -136,11 +136,15 @@ class IdleElapsed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested(Event):
-    """It shall stop. busy: leases are open. restart: start again when it is gone."""
+    """It shall stop. busy: leases are open. restart: start again when it is gone.
+
+    keep_waiters: whoever waits for it waits on: a restart, or an eviction (SF-07).
+    """
 
     busy: bool
     force: bool = False
     restart: bool = False
+    keep_waiters: bool = False
     cause: str = "api"
     actor: str = ""
 
@@ -235,9 +239,9 @@ def busy(_: Instance, event: Event) -> bool:
     return isinstance(event, StopRequested) and event.busy
 
 
-def restarting(_: Instance, event: Event) -> bool:
-    """restart"""
-    return isinstance(event, StopRequested) and event.restart
+def keeping(_: Instance, event: Event) -> bool:
+    """waiters stay"""
+    return isinstance(event, StopRequested) and event.keep_waiters
 
 
 def silent_sockets(_: Instance, event: Event) -> bool:
@@ -265,6 +269,16 @@ def is_stuck(instance: Instance, _: Event) -> bool:
     return instance.stuck
 
 
+def is_gone(instance: Instance, _: Event) -> bool:
+    """not stuck"""
+    return not instance.stuck
+
+
+def has_endpoint(instance: Instance, _: Event) -> bool:
+    """endpoint known"""
+    return instance.endpoint is not None
+
+
 _STOP = (Do.CLOSE_ADMISSION, Do.RUN_STOP)
 _CRASH = (Do.CLOSE_ADMISSION, Do.COUNT_FAILURE, Do.RUN_STOP)
 _CUT = (Do.CLOSE_ADMISSION, Do.ABORT_LEASES, Do.RUN_STOP)
@@ -273,16 +287,19 @@ TABLE: Final[Mapping[tuple[State, type[Event]], tuple[Row, ...]]] = {
     (State.COLD, StartDecided): (Row(State.STARTING, (Do.RUN_START,)),),
     (State.COLD, FoundRunning): (Row(State.HOT, (Do.OPEN_ADMISSION,)),),
     (State.COLD, StopRequested): (Row(State.COLD),),
+    (State.COLD, InstanceGone): (Row(State.COLD),),  # a lease of the last generation saw it as well
+    (State.COLD, HandleMade): (Row(State.STOPPING, (Do.RUN_STOP,)),),  # a start that was given up and
+    (State.COLD, EngineStarted): (Row(State.STOPPING, (Do.RUN_STOP,)),),  # did not stop in time (SF-08)
     # a start under way
     (State.STARTING, HandleMade): (Row(State.STARTING),),
     (State.STARTING, EngineStarted): (Row(State.STARTING),),
-    (State.STARTING, ProbePassed): (Row(State.HOT, (Do.OPEN_ADMISSION,)),),
+    (State.STARTING, ProbePassed): (Row(State.HOT, (Do.OPEN_ADMISSION,), has_endpoint),),
     (State.STARTING, StartFailed): (
         Row(State.STOPPING, (Do.COUNT_FAILURE, Do.FAIL_WAITERS, Do.RUN_STOP), left_over),
         Row(State.FAILED, (Do.COUNT_FAILURE, Do.FAIL_WAITERS, Do.RECHECK_DEMAND)),
     ),
     (State.STARTING, StopRequested): (
-        Row(State.STOPPING, (Do.CANCEL_START, Do.RUN_STOP), restarting),
+        Row(State.STOPPING, (Do.CANCEL_START, Do.RUN_STOP), keeping),
         Row(State.STOPPING, (Do.CANCEL_START, Do.REFUSE_WAITERS, Do.RUN_STOP)),
     ),
     # in service
@@ -307,7 +324,10 @@ TABLE: Final[Mapping[tuple[State, type[Event]], tuple[Row, ...]]] = {
         Row(State.DRAINING),
     ),
     (State.DRAINING, StartDecided): (Row(State.DRAINING),),  # it starts again when it is gone
-    (State.DRAINING, InstanceGone): (Row(State.STOPPING, (Do.RUN_STOP,)),),
+    (State.DRAINING, InstanceGone): (
+        Row(State.STOPPING, (Do.COUNT_FAILURE, Do.RUN_STOP), unstable),
+        Row(State.STOPPING, (Do.RUN_STOP,)),
+    ),
     # until the engine confirms
     (State.STOPPING, StopFinished): (
         Row(State.FAILED, (Do.RECHECK_DEMAND,), has_failed),
@@ -325,14 +345,17 @@ TABLE: Final[Mapping[tuple[State, type[Event]], tuple[Row, ...]]] = {
     (State.STOPPING, ProbePassed): (Row(State.STOPPING),),  # the endpoint is never published (SF-08)
     (State.STOPPING, StartFailed): (Row(State.STOPPING),),
     # after a failure
-    (State.FAILED, StartDecided): (Row(State.STARTING, (Do.RUN_START,)),),
-    (State.FAILED, FoundRunning): (Row(State.HOT, (Do.OPEN_ADMISSION,)),),
+    (State.FAILED, StartDecided): (Row(State.STARTING, (Do.RUN_START,), is_gone),),  # FB-15, INV-1
+    (State.FAILED, FoundRunning): (Row(State.HOT, (Do.OPEN_ADMISSION,), is_gone),),
     (State.FAILED, StopRequested): (
         Row(State.STOPPING, (Do.RUN_STOP,), is_stuck),
-        Row(State.COLD, (Do.FORGET_FAILURES, Do.RECHECK_DEMAND)),
+        Row(State.COLD, (Do.FORGET_FAILURES, Do.RECHECK_DEMAND), keeping),
+        Row(State.COLD, (Do.FORGET_FAILURES, Do.REFUSE_WAITERS, Do.RECHECK_DEMAND)),
     ),
-    (State.FAILED, StopRetried): (Row(State.STOPPING, (Do.RUN_STOP,), is_stuck), Row(State.FAILED)),
+    (State.FAILED, StopRetried): (Row(State.STOPPING, (Do.RUN_STOP,), is_stuck),),
     (State.FAILED, InstanceGone): (Row(State.FAILED),),
+    (State.FAILED, HandleMade): (Row(State.STOPPING, (Do.RUN_STOP,)),),
+    (State.FAILED, EngineStarted): (Row(State.STOPPING, (Do.RUN_STOP,)),),
 }
 
 
@@ -403,6 +426,10 @@ def _noted(instance: Instance, event: Event) -> Instance:
                 cause=event.error.cause or "gone",
                 actor="",
             )
+        case StopRequested() if instance.state is State.FAILED:
+            return replace(
+                instance, cause=event.cause, actor=event.actor, restart=event.restart, failed=False
+            )
         case StopRequested():
             return replace(instance, cause=event.cause, actor=event.actor, restart=event.restart)
         case IdleElapsed():
@@ -410,7 +437,7 @@ def _noted(instance: Instance, event: Event) -> Instance:
         case DrainElapsed() if not instance.abort_on_drain:
             return replace(instance, cause="drain_given_up", restart=False)
         case StopFailed():
-            return replace(instance, error=event.error, failed=True, stuck=True, cause="stuck")
+            return replace(instance, error=event.error, stuck=True, cause="stuck")
         case StopFinished():
             return replace(instance, stuck=False, abort_on_drain=False)
         case _:

@@ -5,6 +5,8 @@ Only `core.world` writes them; everybody else may look, to show, never to decide
 
 from __future__ import annotations
 
+import math
+
 from hestia.core.backoff import FRESH, BackoffState
 from hestia.core.lease import Use
 from hestia.core.lifecycle import Instance, State
@@ -49,6 +51,10 @@ class Slot:
         if self.record.state is State.FAILED:
             return not self.record.stuck and self.backoff.may_start(now)
         return self.record.state is State.COLD
+
+    def tried_at(self, episode: str) -> float:
+        """When its start in this episode ended; before everything else when it had no turn (FB-07)."""
+        return self.record.since if episode and self.record.episode == episode else -math.inf
 
     def __repr__(self) -> str:
         return f"<Slot {self.record!r} {self.use!r}>"

@@ -40,6 +40,7 @@ from hestia.core.idle import next_look
 from hestia.core.lease import Lease, Use
 from hestia.core.lifecycle import Do, State
 from hestia.core.model import (
+    NEVER,
     GatewayId,
     InstanceId,
     InstanceKey,
@@ -192,7 +193,10 @@ class World:
     def start(
         self, service: ServiceId, now: float, *, cause: str, actor: str, instance: InstanceId | None = None
     ) -> list[Effect]:
-        """Somebody asks for the service to run. Clears back-off. Raises AlreadyRunning."""
+        """Somebody asks for the service to run. Clears back-off.
+
+        Raises ServiceNotFound, InstanceNotFound, AlreadyRunning, and the reason where it is stuck (FB-15).
+        """
         record = self.service(service)
         slots = [self.slot(service, instance)] if instance else list(record.slots.values())
         for slot in slots:
@@ -201,7 +205,10 @@ class World:
                     f'Service "{service}" is {"already hot" if slot.state is State.HOT else "starting"}.',
                     service_id=service,
                 )
-        slot = next((slot for slot in slots if slot.state in (State.COLD, State.FAILED)), slots[0])
+        free = [slot for slot in slots if not slot.record.stuck]
+        if not free:
+            raise reasons.not_now(slots[0], now)
+        slot = next((slot for slot in free if slot.state in (State.COLD, State.FAILED)), free[0])
         slot.backoff = slot.backoff.forgiven()
         self._begin(slot, now, cause=cause, actor=actor)
         return self._take()
@@ -216,19 +223,29 @@ class World:
         cause: str = "api",
         actor: str = "",
     ) -> list[Effect]:
-        """Somebody asks for every instance of the service to stop (and one to start again)."""
-        record = self.service(service)
-        first = True
-        for slot in record.slots.values():
-            if slot.state is State.COLD:
-                continue
-            again = restart and first
-            self._step(slot, self._stop_event(slot, force, again, cause, actor), now)
-            first = False
-        if restart and first:
-            slot = next(iter(record.slots.values()))
-            slot.backoff = slot.backoff.forgiven()
-            self._begin(slot, now, cause="restart", actor=actor)
+        """Somebody asks for every instance of the service to stop. Raises ServiceNotFound.
+
+        restart: what was starting or hot starts again when it is gone (where nothing was: the first), and
+        whoever waits keeps waiting.
+        """
+        slots = list(self.service(service).slots.values())
+        running = [slot for slot in slots if slot.state is not State.COLD]
+        back = [slot for slot in running if slot.state in (State.STARTING, State.HOT)] or running[:1]
+        for slot in running:
+            event = lc.StopRequested(
+                service=service,
+                instance=slot.record.id,
+                busy=slot.use is not None and slot.use.open > 0,
+                force=force,
+                restart=restart and slot in back,
+                keep_waiters=restart,
+                cause="restart" if restart and cause == "api" else cause,
+                actor=actor,
+            )
+            self._step(slot, event, now)
+        if restart and not running:
+            slots[0].backoff = slots[0].backoff.forgiven()
+            self._begin(slots[0], now, cause="restart", actor=actor)
         return self._take()
 
     def released(self, service: ServiceId, instance: InstanceId, now: float) -> list[Effect]:
@@ -271,24 +288,15 @@ class World:
         return self._take()
 
     def refuse_all(self, error: HestiaError) -> list[Effect]:
-        """Answer every waiter of every service (DR-03)."""
+        """Answer every waiter of every service, and forget restarts that were promised (DR-03, ID-17)."""
         for record in self.services.values():
             for waiter in record.queue:
                 self._refuse(record, waiter, error)
+            for slot in record.slots.values():
+                slot.record = replace(slot.record, restart=False)
         return self._take()
 
     # -- deciding ------------------------------------------------------------------------------
-
-    def _stop_event(self, slot: Slot, force: bool, restart: bool, cause: str, actor: str) -> lc.StopRequested:
-        return lc.StopRequested(
-            service=slot.record.service,
-            instance=slot.record.id,
-            busy=slot.use is not None and slot.use.open > 0,
-            force=force,
-            restart=restart,
-            cause="restart" if restart and cause == "api" else cause,
-            actor=actor,
-        )
 
     def _hopeless(self, record: ServiceRecord, waiter: Waiter, now: float) -> HestiaError | None:
         """The reason to refuse at once, or None while any candidate may still serve (FB-18)."""
@@ -302,10 +310,11 @@ class World:
         slots = [record.slots[name] for name in waiter.candidates if name not in waiter.failed]
         if any(slot.under_way for slot in slots):
             return
-        for slot in slots:
-            if slot.may_begin(now):
-                self._begin(slot, now, cause="demand", actor=waiter.request_id)
-                return
+        ready = [slot for slot in slots if slot.may_begin(now)]
+        if ready:  # who had no turn in this episode comes first (FB-07)
+            slot = min(ready, key=lambda slot: slot.tried_at(record.episode))
+            self._begin(slot, now, cause="demand", actor=waiter.request_id)
+            return
         hoped = [slot for slot in slots if slot.hoped_for(now)]
         if hoped:
             soonest = min(hoped, key=lambda slot: slot.backoff.retry_at)
@@ -395,6 +404,7 @@ class World:
         before = slot.record
         moved, things = lc.step(before, event, now)
         slot.record = moved
+        crashed = isinstance(event, lc.InstanceGone)
         if moved.state is not before.state:
             self._effects.append(
                 Moved(
@@ -406,7 +416,7 @@ class World:
                     actor=moved.actor,
                     episode=moved.episode,
                     lasted=now - before.since if before.since else 0.0,
-                    error=moved.error if moved.failed or isinstance(event, lc.InstanceGone) else None,
+                    error=moved.error if crashed or moved.failed or moved.stuck else None,
                     forced=isinstance(event, lc.StopRequested) and event.force,
                     open_leases=slot.use.open if slot.use is not None else 0,
                 )
@@ -437,7 +447,10 @@ class World:
                 if not self._tries_again(slot, event) and record.error is not None:
                     self._fail_waiters(slot, record.error, now)
             case Do.REFUSE_WAITERS:
-                self._fail_waiters(slot, reasons.stopped_while_starting(record.service), now)
+                stopped = reasons.stopped_while_starting(record.service)
+                for waiter in slot.service.queue:  # none goes on to the next candidate: that stops as well
+                    if record.id in waiter.candidates:
+                        self._refuse(slot.service, waiter, stopped)
             case Do.CLOSE_SOCKETS:
                 if slot.use is not None and slot.use.sockets:
                     emit(CloseSockets(slot.use))
@@ -472,11 +485,13 @@ class World:
                 now=now,
                 owner=slot,
             )
+        if not slot.use.warm:
             self._timer(slot, Timer.WARM, now + WARM_WINDOW)
         slot.service.episode, slot.service.episode_starts = "", 0
         self._effects.append(EndpointOpened(slot.use.key, endpoint))
-        if settings.idle_timeout != float("inf"):
-            self._timer(slot, Timer.IDLE, now + settings.idle_timeout)
+        self._timer(slot, Timer.IDLE, now + settings.idle_timeout)
+        for waiter in slot.service.queue:
+            waiter.failed.pop(slot.record.id, None)  # it works now: arrival decides again (QF-01)
         self._pump(slot.service, now)
 
     def _close_admission(self, slot: Slot, now: float) -> None:
@@ -493,7 +508,8 @@ class World:
     def _settle_down(self, slot: Slot, now: float) -> None:
         """Nothing of the generation is left: drop what stood beside it, then look at demand."""
         slot.use = None  # leases of a crashed generation end with their sockets, nothing is cut short
-        self._timer(slot, Timer.DRAIN, None)
+        for kind in (Timer.DRAIN, Timer.RETRY, Timer.STOP_RETRY):
+            self._timer(slot, kind, None)
         if slot.record.restart:
             slot.record = replace(slot.record, restart=False)
             self._begin(slot, now, cause="restart", actor=slot.record.actor)
@@ -514,6 +530,7 @@ class World:
                 self._demand(record, waiter, now)
 
     def _timer(self, slot: Slot, kind: Timer, at: float | None) -> None:
+        at = None if at == NEVER else at
         self._effects.append(SetTimer(slot.record.service, slot.record.id, kind, at))
 
     def _arm_queue(self, record: ServiceRecord, at: float) -> None:
