@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Protocol
@@ -18,12 +19,14 @@ from hestia.core.errors import HandleUnknown
 from hestia.core.model import GatewayId, InstanceId, InstanceKey, ServiceId
 from hestia.core.ports import Engine, Handle, Observed, Presence, Started, StartSpec
 
+# Keys are looked for on the whole machine: other test processes run there at the same time.
+GATEWAY = GatewayId(f"gw-{uuid.uuid4().hex[:12]}")
 GRACE = 5.0
 NOTICED = 2.0  # seconds within which an exit must be told (C11)
 
 
 def key(
-    generation: int = 1, *, gateway: str = "gw1", service: str = "svc", instance: str = "main"
+    generation: int = 1, *, gateway: str = GATEWAY, service: str = "svc", instance: str = "main"
 ) -> InstanceKey:
     return InstanceKey(GatewayId(gateway), ServiceId(service), InstanceId(instance), generation)
 
@@ -82,7 +85,7 @@ class EngineContract:
     async def engine(self, machine: EngineMachine) -> AsyncIterator[Engine]:
         engine = machine.engine()
         yield engine
-        for found in (await engine.discover(GatewayId("gw1"))).found:
+        for found in (await engine.discover(GATEWAY)).found:
             await engine.stop(found.handle, grace=GRACE)
         await engine.aclose()
 
@@ -145,7 +148,7 @@ class EngineContract:
         spec = machine.spec("changed")
         assert spec.options_hash != machine.spec().options_hash
         assert await engine.start(spec, key(), RecordingReport()) == first
-        found = (await engine.discover(GatewayId("gw1"))).found
+        found = (await engine.discover(GATEWAY)).found
         assert [one.options_hash for one in found] == [machine.spec().options_hash]
 
     async def test_en01_an_engine_with_an_empty_memory_follows_what_runs(
@@ -208,8 +211,8 @@ class EngineContract:
         self, engine: Engine, other: Engine, machine: EngineMachine
     ) -> None:
         mine = await self.start(engine, machine, key())
-        theirs = await self.start(engine, machine, key(gateway="gw12"))
-        discovered = await other.discover(GatewayId("gw1"))
+        theirs = await self.start(engine, machine, key(gateway=GATEWAY + "2"))
+        discovered = await other.discover(GATEWAY)
         assert discovered.complete
         assert [(one.key, one.handle) for one in discovered.found] == [(key(), mine.handle)]
         assert discovered.found[0].observed.presence is Presence.RUNNING
@@ -244,7 +247,7 @@ class EngineContract:
         self, engine: Engine, other: Engine, machine: EngineMachine
     ) -> None:
         started = await self.start(engine, machine, key())
-        await other.discover(GatewayId("gw1"))
+        await other.discover(GATEWAY)
         async with aclosing(_generator(other.watch())) as changes:
             first = asyncio.ensure_future(_next(changes))  # noqa: TID251  # awaited below
             await asyncio.sleep(0)

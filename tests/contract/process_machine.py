@@ -11,12 +11,13 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from hestia.core.model import GatewayId, InstanceKey
+from hestia.core.model import InstanceKey
 from hestia.core.ports import EngineContext, Handle, StartSpec
 from hestia.engines.process import ProcessEngine
 from hestia.engines.process_options import ProcessOptions
 from hestia.engines.process_ports import Ports
 from hestia.engines.process_table import bearing
+from tests.contract.engine_contract import GATEWAY
 
 PYTHON = [sys.executable, "-S", "-E", "-u", "-c"]  # -S -E: starts in 20 ms
 
@@ -40,7 +41,7 @@ class ThisMachine:
         self.mark = f"hestia-test-{uuid.uuid4().hex}"
 
     def engine(self, *, ports: Ports | None = None, port_window: float = 3.0) -> ProcessEngine:
-        context = EngineContext(GatewayId("gw1"), str(self.folder))
+        context = EngineContext(GATEWAY, str(self.folder))
         return ProcessEngine(context, ports=ports, port_window=port_window)
 
     def spec(self, note: str = "") -> StartSpec:
