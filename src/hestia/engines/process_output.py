@@ -32,7 +32,12 @@ _LINE_MAX: Final = 500  # characters of one line that an error carries
 
 def log_path(folder: Path, key: InstanceKey) -> Path:
     """The file of one generation: `<folder>/<service>/<instance>/<generation>.log`."""
-    return folder / quote(key.service, safe="") / quote(key.instance, safe="") / f"{key.generation}.log"
+    return folder / _folder_name(key.service) / _folder_name(key.instance) / f"{key.generation}.log"
+
+
+def _folder_name(name: str) -> str:
+    quoted = quote(name, safe="")
+    return quoted.replace(".", "%2E") if not quoted.strip(".") else quoted  # "..": the folder above
 
 
 def open_log(path: Path) -> int:
