@@ -1,0 +1,82 @@
+"""The list of commands and the grouped help that `hestia` alone prints (CL-01)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from hestia.cli.command import Lazy, LazyGroup
+from hestia.cli.session import PROGRESS_OPTION, client_options
+
+_C: Final = "hestia.cli.commands"
+
+COMMANDS: Final = {
+    "serve": Lazy(f"{_C}.serve:serve", "run the gateway"),
+    "demo": Lazy(f"{_C}.demo:demo", "see it work, in under a minute"),
+    "status": Lazy(f"{_C}.status:status", "services and their state"),
+    "logs": Lazy(f"{_C}.logs:logs", "output of a service"),
+    "start": Lazy(f"{_C}.act:start", "start a service and follow it"),
+    "stop": Lazy(f"{_C}.act:stop", "stop it once its requests have ended"),
+    "restart": Lazy(f"{_C}.act:restart", "stop it, then start it again"),
+    "config": Lazy(f"{_C}.config:config", "check, show, schema, example"),
+    "help": Lazy(f"{_C}.help:help_command", "a command, exit-codes, errors"),
+    "completion": Lazy(f"{_C}.completion:completion", "completion for bash, zsh, fish"),
+    "version": Lazy(f"{_C}.version:version", "versions of client and gateway"),
+    "ps": Lazy(f"{_C}.status:status", "status", hidden=True),
+    "up": Lazy(f"{_C}.act:start", "start", hidden=True),
+    "down": Lazy(f"{_C}.act:stop", "stop", hidden=True),
+}
+
+# Group, then (command, example). Together with the rest at most 24 lines.
+_GROUPS: Final = (
+    ("Run", (("serve", "hestia serve --port 8080"), ("demo", "hestia demo"))),
+    ("Look", (("status", "hestia status"), ("logs", "hestia logs -f ollama"))),
+    (
+        "Act",
+        (
+            ("start", "hestia start ollama"),
+            ("stop", "hestia stop ollama"),
+            ("restart", "hestia restart ollama"),
+        ),
+    ),
+    ("Configure", (("config", "hestia config check"),)),
+    (
+        "Help",
+        (
+            ("help", "hestia help start"),
+            ("completion", "hestia completion bash"),
+            ("version", "hestia version"),
+        ),
+    ),
+)
+
+
+def overview() -> str:
+    """The grouped help, without a final newline."""
+    lines = ["Hestia wakes a service when a request comes and lets it sleep when nobody uses it.", ""]
+    for title, members in _GROUPS:
+        lines.append(title)
+        for name, example in members:
+            lines.append(f"  {name:<11}{COMMANDS[name].says:<38}{example}")
+    lines += ["", "All commands take --json, -q, --color and -h; see: hestia help COMMAND"]
+    return "\n".join(lines)
+
+
+class Root(LazyGroup):
+    """`hestia` itself."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The grouped help."""
+        return overview()
+
+
+@click.group("hestia", cls=Root, lazy=COMMANDS, invoke_without_command=True)
+@client_options
+@PROGRESS_OPTION
+@click.option("-V", "--version", is_flag=True, help="Version, Python and platform.")
+@click.pass_context
+def root(context: click.Context, version: bool) -> None:
+    """Personal on-demand service gateway."""
+    if context.invoked_subcommand is None:
+        click.echo(overview())

@@ -1,0 +1,209 @@
+"""A status document of the API in words: one row of the table, or the full view of one service.
+
+Owns what is said about a state, why, and what happens next. Gets documents and an instant; asks nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from hestia.cli.exits import Document
+from hestia.cli.screen import Screen
+from hestia.cli.table import Column, render
+from hestia.cli.text import ago, clock, countdown, duration, instant, plain, within
+
+COLUMNS: Final = (
+    Column("SERVICE", shrink=3, least=12, middle=True),
+    Column("STATE"),
+    Column("WHERE", shrink=2, least=8, drop=3, middle=True),
+    Column("QUEUE", right=True, drop=4),
+    Column("BUSY", right=True, drop=5),
+    Column("NEXT"),
+    Column("NOTE", shrink=1, least=12, drop=2),
+    Column("LAST USED", drop=1),
+)
+_STATE_COLUMN: Final = 1
+
+
+def table(services: Sequence[Document], screen: Screen, now: datetime, *, header: bool = True) -> list[str]:
+    """The lines of `hestia status`."""
+    rows = [_row(service, screen, now) for service in services]
+
+    def paint(row: int, column: int, cell: str) -> str:
+        return screen.toned(cell, phase_of(services[row])) if column == _STATE_COLUMN else cell
+
+    return render(COLUMNS, rows, screen, header=header, paint=paint)
+
+
+def phase_of(service: Document) -> str:
+    """The exact state; the short form where an older gateway sends no `phase`."""
+    return plain(str(service.get("phase") or service.get("state") or "unknown"))
+
+
+def _row(service: Document, screen: Screen, now: datetime) -> list[str]:
+    phase = phase_of(service)
+    used = instant(service.get("lastUsedAt"))
+    return [
+        plain(str(service.get("serviceId", ""))),
+        f"{screen.mark(phase)} {phase}" if screen.width is not None else phase,
+        plain(str(service.get("machineId", ""))),
+        str(service.get("queuePending", 0)),
+        str(service.get("inFlight", 0)),
+        next_of(service, now) or "-",
+        note_of(service, now) or "-",
+        ago(used, now) if used else "-",
+    ]
+
+
+def next_of(service: Document, now: datetime) -> str:
+    """What happens next and when; "" when nothing is due."""
+    phase = phase_of(service)
+    if phase in ("hot", "suspect") and (stop := instant(service.get("idleStopAt"))):
+        return f"stops {within(stop, now)}"
+    if phase == "starting" and isinstance(left := service.get("estimatedReadyMs"), int):
+        return f"ready in ~{countdown(left / 1000)}"
+    if phase == "failed" and (retry := instant(service.get("retryAt"))):
+        return f"retry {within(retry, now)}"
+    return ""
+
+
+def note_of(service: Document, now: datetime) -> str:
+    """A few words on why it is as it is; "" when the state says all."""
+    phase, open_ones = phase_of(service), int(service.get("inFlight", 0))
+    if phase == "hot":
+        if open_ones:
+            return "in use"
+        used = instant(service.get("lastUsedAt"))
+        return f"idle {countdown((now - used).total_seconds())}" if used else _elsewhere(service)
+    if phase == "suspect":
+        return "not answering"
+    if phase == "starting":
+        stage = running_stage(service)
+        return f"{plain(stage['name'])}, {duration(stage['elapsedMs'] / 1000)}" if stage else ""
+    if phase == "draining":
+        return f"{open_ones} open"
+    if phase == "failed":
+        return short_error(service.get("lastError"))
+    return ""
+
+
+def _elsewhere(service: Document) -> str:
+    return (
+        "started by somebody else"
+        if any(one.get("external") for one in instances(service))
+        else "not used yet"
+    )
+
+
+def short_error(error: Any) -> str:  # Any: null, or the lastError object
+    """`boot: the program ended with 137`, on one line."""
+    if not isinstance(error, dict):
+        return ""
+    first = plain(str(error.get("detail", "")).split("\n", 1)[0])
+    return f"{plain(error['stage'])}: {first}" if error.get("stage") else first
+
+
+def instances(service: Document) -> list[Document]:
+    """The instances in their order; empty where there are none."""
+    found = service.get("instances")
+    return found if isinstance(found, list) else []
+
+
+def starting_instance(service: Document) -> Document | None:
+    """The instance whose start is shown: the one that starts, else the first."""
+    known = instances(service)
+    starting = [one for one in known if one.get("phase") == "starting"]
+    return next(iter(starting or known), None)
+
+
+def stages(service: Document) -> list[Document]:
+    """The stages of the start that is shown."""
+    instance = starting_instance(service)
+    return list(instance.get("stages") or ()) if instance else []
+
+
+def running_stage(service: Document) -> Document | None:
+    """The stage that is under way, or None."""
+    return next((stage for stage in reversed(stages(service)) if not stage.get("done")), None)
+
+
+def stage_line(stage: Document, *, failed: bool = False) -> str:
+    """One stage: `ok   room      0.1 s  comfyui stopped for it`."""
+    word = "ok" if stage.get("done") else ("FAIL" if failed else "run")
+    usual = stage.get("usualMs")
+    tail = f"   (usually {duration(usual / 1000)})" if isinstance(usual, int) and word == "run" else ""
+    spent = duration(stage.get("elapsedMs", 0) / 1000)
+    name, text = plain(str(stage.get("name", ""))), plain(str(stage.get("text", "")))
+    return f"  {word:<4} {name:<8} {spent:>8}  {text}{tail}"
+
+
+def details(service: Document, screen: Screen, now: datetime, *, url: str) -> list[str]:
+    """The lines of `hestia status SERVICE` (CL-16)."""
+    phase = phase_of(service)
+    name = plain(str(service.get("serviceId", "")))
+    head = f"{screen.painted(name, '1')}  {screen.toned(f'{screen.mark(phase)} {phase}', phase)}"
+    lines = [head, ""]
+    facts = [
+        ("why", _why(service, now)),
+        ("next", _next_sentence(service, now)),
+        ("address", f"{url}/services/{name}/"),
+        ("engine", f"{plain(str(service.get('engine', '')))} on {plain(str(service.get('machineId', '')))}"),
+        ("requests", f"{service.get('inFlight', 0)} open, {service.get('queuePending', 0)} waiting"),
+        ("last used", _instant_words(service.get("lastUsedAt"), now, "not since the gateway started")),
+    ]
+    lines += [f"  {title:<10}{text}" for title, text in facts if text]
+    for instance in instances(service):
+        lines += ["", *_instance_lines(instance, screen, now)]
+    if isinstance(error := service.get("lastError"), dict):
+        lines += ["", *error_lines(error, now)]
+    return lines
+
+
+def _why(service: Document, now: datetime) -> str:
+    since = _instant_words(service.get("since"), now, "")
+    note = note_of(service, now)
+    return ", ".join(part for part in (note, f"{phase_of(service)} since {since}" if since else "") if part)
+
+
+def _next_sentence(service: Document, now: datetime) -> str:
+    phase = phase_of(service)
+    if due := next_of(service, now):
+        return due
+    if phase in ("hot", "suspect"):
+        return "stays up while in use" if service.get("inFlight") else "stays up: no idle_timeout is due"
+    return {
+        "cold": "starts on the next request",
+        "failed": "starts on the next request",
+        "starting": "hot when its readiness probe passes",
+        "draining": "stops when its open requests have ended",
+        "stopping": "cold when it is gone",
+    }.get(phase, "")
+
+
+def _instant_words(text: object, now: datetime, otherwise: str) -> str:
+    then = instant(text)
+    return f"{clock(then, now)} ({ago(then, now)})" if then else otherwise
+
+
+def _instance_lines(instance: Document, screen: Screen, now: datetime) -> list[str]:
+    phase = phase_of(instance)
+    address = plain(str(instance.get("address") or "no address yet"))
+    head = (
+        f"  {plain(str(instance.get('instanceId') or instance.get('id', '')))}  {screen.mark(phase)} {phase}"
+        f"  {address}  start no. {instance.get('generation', 0)}"
+    )
+    failed = phase == "failed"
+    return [head, *(f"  {stage_line(stage, failed=failed)}" for stage in instance.get("stages") or ())]
+
+
+def error_lines(error: Document, now: datetime | None = None) -> list[str]:
+    """A `lastError` in full: when, what, the last lines of output, what to do."""
+    then = instant(error.get("at"))
+    when = f" {ago(then, now)}" if then and now else ""
+    lines = [f"  last error{when}: {plain(str(error.get('detail', '')))}"]
+    lines += [f"    | {plain(str(line))}" for line in error.get("tail") or ()]
+    if error.get("remedy"):
+        lines.append(f"  do: {plain(str(error['remedy']))}")
+    return lines
