@@ -12,6 +12,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from hestia.core import effects as fx
 from hestia.core import lifecycle as lc
@@ -38,15 +39,18 @@ Place = tuple[ServiceId, InstanceId]
 TimerKey = tuple[ServiceId, InstanceId | None, fx.Timer]
 
 
-def service(*instances: InstanceId, id: ServiceId = S, **settings: object) -> ServiceSettings:
-    """Settings of a service named `s` with the given instances, `a` when none are named."""
+def service(*instances: InstanceId, id: ServiceId = S, **settings: Any) -> ServiceSettings:
+    """Settings of a service named `s` with the given instances, `a` when none are named.
+
+    settings: any keywords of ServiceSettings, hence Any.
+    """
     return ServiceSettings(
         id=id,
         instances=tuple(
             InstanceSettings(id=name, base_url="http://127.0.0.1:{port}", engine="process")
             for name in instances or (A,)
         ),
-        **settings,  # type: ignore[arg-type]  # keywords of ServiceSettings, checked there
+        **settings,
     )
 
 
@@ -397,3 +401,21 @@ class PaperRuntime:
             **data,
         )
         self.perform(self.world.apply(event, self.now))
+
+
+def starting() -> PaperRuntime:
+    """A runtime whose service has one waiter and a start under way."""
+    runtime = PaperRuntime()
+    runtime.join()
+    return runtime
+
+
+def hot(*instances: InstanceId, **settings: Any) -> PaperRuntime:
+    """A runtime whose first instance is hot, with its warm-up gate open."""
+    runtime = PaperRuntime(service(*instances, **settings))
+    runtime.start()
+    runtime.ready()
+    use = runtime.slot().use
+    assert use is not None
+    use.warm = True
+    return runtime

@@ -11,7 +11,7 @@ from hestia.core.backoff import FRESH, BackoffState
 from hestia.core.lease import Use
 from hestia.core.lifecycle import Instance, State
 from hestia.core.model import GatewayId, InstanceId, InstanceKey, InstanceSettings, ServiceSettings
-from hestia.core.queue import Queue
+from hestia.core.queue import Queue, Waiter
 
 
 class Slot:
@@ -75,6 +75,10 @@ class ServiceRecord:
         self.default: tuple[InstanceId, ...] = tuple(self.slots)
         self.episode = ""
         self.episode_starts = 0
+
+    def open_to(self, waiter: Waiter) -> list[Slot]:
+        """The instances this waiter may use and that have not failed it, best first."""
+        return [self.slots[name] for name in waiter.candidates if name not in waiter.failed]
 
     def __repr__(self) -> str:
         return f"<ServiceRecord {self.settings.id} {self.queue!r} {list(self.slots.values())}>"

@@ -307,7 +307,7 @@ class World:
 
     def _demand(self, record: ServiceRecord, waiter: Waiter, now: float) -> None:
         """See to it that something is under way for this waiter (INV-2); at most one start (SF-16)."""
-        slots = [record.slots[name] for name in waiter.candidates if name not in waiter.failed]
+        slots = record.open_to(waiter)
         if any(slot.under_way for slot in slots):
             return
         ready = [slot for slot in slots if slot.may_begin(now)]
@@ -376,7 +376,7 @@ class World:
         if not len(record.queue) or not any(slot.use and slot.use.room for slot in record.slots.values()):
             return
         for waiter in record.queue:
-            uses = [record.slots[name].use for name in waiter.candidates if name not in waiter.failed]
+            uses = (slot.use for slot in record.open_to(waiter))
             use = next((use for use in uses if use is not None and use.room), None)
             if use is not None:
                 record.queue.leave(waiter)
@@ -524,9 +524,14 @@ class World:
     def _fail_waiters(self, slot: Slot, error: HestiaError, now: float) -> None:
         """Everybody whom this instance failed: on to the next candidate, or the one error for all (SF-10)."""
         record = slot.service
+        spent = record.episode_starts >= EPISODE_STARTS
         for waiter in record.queue:
-            if slot.record.id in waiter.candidates:
-                waiter.failed[slot.record.id] = error
+            if slot.record.id not in waiter.candidates:
+                continue
+            waiter.failed[slot.record.id] = error
+            if spent and not any(other.under_way for other in record.open_to(waiter)):
+                self._refuse(record, waiter, error)  # no further start for this episode (FB-04)
+            else:
                 self._demand(record, waiter, now)
 
     def _timer(self, slot: Slot, kind: Timer, at: float | None) -> None:
