@@ -1,7 +1,7 @@
-"""Errors to problem documents (RFC 9457): the one table of status codes, for the edge and the API alike.
+"""Error → problem document (RFC 9457). The only table of status codes; the words of an error are its own.
 
-Owns status, title, Proxy-Status word, phase and what callers without `read` are told. The words of one
-failure are the error's own. Source: SPEC 3, proxy-semantics ER-01…09.
+Serves the data path (`render`: head fields and body as bytes) and FastAPI (`document`) alike. Who may read
+details is decided by the caller; without `read` the detail is the category. Source: proxy-semantics ER-04.
 """
 
 from __future__ import annotations
@@ -10,249 +10,203 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from hestia.core import errors as e
 
+Fields = list[tuple[bytes, bytes]]  # lower-case names
+
+DETAIL_LIMIT: Final = 4096  # characters of a detail without its tail; nobody reads more
 TAIL_LINES: Final = 20
-QUOTE_LIMIT: Final = 4000  # characters of a detail; output of a program may be long (ER-09)
+PROXY_NAME: Final = "hestia"  # this proxy in `Proxy-Status` (RFC 9209)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How one class of error is answered.
+    """How one class of errors is answered.
 
-    proxy_status: error word of RFC 9209, "" for none. phase: parse, auth, route, read, queue, connect,
-    head, any. retryable: whether the same request may succeed later. category: for callers who may not
-    read details.
+    status: HTTP status. title: short, the same for every error of the class. phase: where it happened.
+    proxy: error type of RFC 9209 or "" for none. retryable: whether the same request may succeed later.
+    category: the detail for callers who may not read details.
     """
 
     status: int
     title: str
-    proxy_status: str
     phase: str
+    proxy: str
     retryable: bool
     category: str
 
 
-TABLE: Final[Mapping[type[e.HestiaError], Row]] = {
-    e.HestiaError: Row(500, "Internal error", "proxy_internal_error", "any", False, "Hestia failed."),
-    e.InternalError: Row(500, "Internal error", "proxy_internal_error", "any", False, "Hestia failed."),
-    e.ConfigError: Row(
-        500, "Configuration error", "proxy_configuration_error", "any", False, "It is set up wrongly."
-    ),
-    e.StoreUnavailable: Row(
-        503, "Store unavailable", "proxy_internal_error", "queue", True, "It cannot start now."
-    ),
-    # not found
-    e.NotFound: Row(404, "Not found", "destination_not_found", "route", False, "There is nothing here."),
-    e.ServiceNotFound: Row(
-        404, "Service not found", "destination_not_found", "route", False, "No such service."
-    ),
-    e.InstanceNotFound: Row(
-        404, "Instance not found", "destination_not_found", "route", False, "No such instance."
-    ),
-    e.UnknownHost: Row(
-        421, "Unknown host", "http_request_denied", "route", False, "This name is not served here."
-    ),
-    # admission
-    e.AdmissionError: Row(503, "Busy", "connection_limit_reached", "queue", True, "The service is busy."),
-    e.QueueFull: Row(503, "Queue full", "connection_limit_reached", "queue", True, "Too many requests wait."),
-    e.QueueTimeout: Row(
-        503, "Still starting", "destination_unavailable", "queue", True, "It is not ready yet."
-    ),
-    e.GatewayDraining: Row(
-        503, "Shutting down", "destination_unavailable", "queue", True, "The gateway stops."
-    ),
-    e.Dormant: Row(503, "Dormant", "destination_unavailable", "queue", True, "The service is asleep."),
-    e.Accepted: Row(202, "Starting", "", "queue", True, "The service starts."),
-    e.AlreadyRunning: Row(409, "Already running", "", "any", False, "It runs already."),
-    # starting
-    e.StartError: Row(
-        503, "Service start failed", "destination_unavailable", "queue", True, "It did not start."
-    ),
-    e.StartFailed: Row(
-        503, "Service start failed", "destination_unavailable", "queue", True, "It did not start."
-    ),
-    e.StartTimeout: Row(
-        503, "Service start timeout", "destination_unavailable", "queue", True, "It is not ready."
-    ),
-    e.StartStopped: Row(503, "Service stopped", "destination_unavailable", "queue", True, "It was stopped."),
-    e.BreakerOpen: Row(
-        503, "Service keeps failing", "destination_unavailable", "queue", True, "It did not start."
-    ),
-    e.EngineError: Row(
-        503, "Service start failed", "destination_unavailable", "queue", True, "It did not start."
-    ),
-    e.EngineUnavailable: Row(
-        503, "Engine unavailable", "destination_unavailable", "queue", True, "It did not start."
-    ),
-    e.EngineRefused: Row(
-        503, "Service start failed", "destination_unavailable", "queue", True, "It did not start."
-    ),
-    e.HandleUnknown: Row(404, "Not found", "", "any", False, "There is no output."),
-    # upstream
-    e.UpstreamError: Row(
-        502, "Upstream failed", "connection_terminated", "head", True, "The service failed."
-    ),
-    e.ConnectFailed: Row(
-        502, "Upstream connect failed", "connection_refused", "connect", True, "It cannot be reached."
-    ),
-    e.ConnectTimeout: Row(
-        504, "Upstream connect timeout", "connection_timeout", "connect", True, "It does not answer."
-    ),
-    e.UpstreamTlsFailed: Row(
-        502, "Upstream TLS failed", "tls_protocol_error", "connect", True, "It cannot be reached."
-    ),
-    e.UpstreamDisconnected: Row(
-        502, "Upstream disconnected", "connection_terminated", "head", True, "It broke off."
-    ),
-    e.UpstreamTimeout: Row(
-        504, "Upstream timeout", "http_response_timeout", "head", True, "It took too long."
-    ),
-    e.UpstreamProtocolError: Row(
-        502, "Upstream answer invalid", "http_protocol_error", "head", False, "Bad answer."
-    ),
-    e.UpstreamInvalidStatus: Row(
-        502, "Upstream status invalid", "http_protocol_error", "head", False, "Bad answer."
-    ),
-    e.HandshakeFailed: Row(
-        502, "Upstream handshake failed", "http_upgrade_failed", "head", False, "Bad handshake."
-    ),
-    # the client's side
-    e.ClientError: Row(400, "Bad request", "http_request_error", "parse", False, "The request is malformed."),
-    e.BadRequest: Row(400, "Bad request", "http_request_error", "parse", False, "The request is malformed."),
-    e.BadFraming: Row(
-        400, "Bad framing", "http_request_error", "parse", False, "The request's length is unclear."
-    ),
-    e.BadHost: Row(400, "Bad host", "http_request_error", "parse", False, "The Host is malformed."),
-    e.PathRejected: Row(
-        400, "Path rejected", "http_request_error", "parse", False, "The path is not accepted."
-    ),
-    e.MethodNotAllowed: Row(405, "Method not allowed", "", "route", False, "The method is not offered here."),
-    e.RequestTimeout: Row(
-        408, "Request timeout", "http_request_error", "read", True, "The request came too slowly."
-    ),
-    e.BodyTooLarge: Row(
-        413, "Body too large", "http_request_error", "parse", False, "The body is too large."
-    ),
-    e.TargetTooLong: Row(
-        414, "Target too long", "http_request_error", "parse", False, "The address is too long."
-    ),
-    e.HeadTooLarge: Row(
-        431, "Head too large", "http_request_error", "parse", False, "The head is too large."
-    ),
-    e.ExpectationFailed: Row(417, "Expectation failed", "", "parse", False, "The expectation is unknown."),
-    e.UnsupportedCoding: Row(
-        501, "Unsupported coding", "http_request_error", "parse", False, "Unknown coding."
-    ),
-    e.VersionNotSupported: Row(
-        505, "HTTP version not supported", "", "parse", False, "HTTP/1.1 is spoken here."
-    ),
-    e.LoopDetected: Row(
-        508, "Loop detected", "proxy_loop_detected", "route", False, "The request came back."
-    ),
-    e.Forbidden: Row(403, "Forbidden", "http_request_denied", "auth", False, "This is not allowed."),
-    e.CrossSiteWake: Row(
-        403, "Cross-site wake", "http_request_denied", "route", False, "Another site asked."
-    ),
-    e.ClientGone: Row(499, "Client closed", "", "any", False, "The client left."),
-}
+_START = "The service could not be started."
+_NOT_NOW = "The service cannot take the request right now."
+_REQUEST = "The request cannot be served as it was sent."
+_UPSTREAM = "The service did not answer properly."
 
-REASONS: Final[Mapping[int, bytes]] = {
-    200: b"OK",
-    202: b"Accepted",
-    204: b"No Content",
-    308: b"Permanent Redirect",
-    400: b"Bad Request",
-    403: b"Forbidden",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    408: b"Request Timeout",
-    409: b"Conflict",
-    413: b"Content Too Large",
-    414: b"URI Too Long",
-    417: b"Expectation Failed",
-    421: b"Misdirected Request",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    501: b"Not Implemented",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported",
-    508: b"Loop Detected",
-}
+TABLE: Final[Mapping[type[e.HestiaError], Row]] = MappingProxyType(
+    {
+        e.HestiaError: Row(500, "Internal error", "any", "proxy_internal_error", False, "Hestia failed."),
+        e.ConfigError: Row(
+            500, "Configuration error", "any", "proxy_configuration_error", False, "Hestia is misconfigured."
+        ),
+        e.NotFound: Row(404, "Not found", "route", "destination_not_found", False, "There is nothing here."),
+        e.ServiceNotFound: Row(
+            404, "Service not found", "route", "destination_not_found", False, "There is no such service."
+        ),
+        e.UnknownHost: Row(
+            421, "Unknown host", "route", "http_request_denied", False, "This host is not served here."
+        ),
+        # -- admission ---------------------------------------------------------------------------
+        e.AdmissionError: Row(503, "Busy", "queue", "connection_limit_reached", True, _NOT_NOW),
+        e.QueueFull: Row(503, "Queue full", "queue", "connection_limit_reached", True, _NOT_NOW),
+        e.QueueTimeout: Row(503, "Queue timeout", "queue", "destination_unavailable", True, _NOT_NOW),
+        e.GatewayDraining: Row(503, "Shutting down", "queue", "destination_unavailable", True, _NOT_NOW),
+        e.Dormant: Row(503, "Dormant", "queue", "destination_unavailable", True, "The service sleeps."),
+        e.Accepted: Row(202, "Accepted", "queue", "", True, "The service is being started."),
+        e.AlreadyRunning: Row(409, "Already running", "route", "", False, "The service runs already."),
+        # -- starting ----------------------------------------------------------------------------
+        e.StartError: Row(503, "Service start failed", "queue", "destination_unavailable", True, _START),
+        e.StartTimeout: Row(503, "Service start timeout", "queue", "destination_unavailable", True, _START),
+        e.EngineError: Row(503, "Service start failed", "queue", "destination_unavailable", True, _START),
+        e.StoreUnavailable: Row(
+            503,
+            "Store unavailable",
+            "queue",
+            "destination_unavailable",
+            True,
+            "Hestia cannot start anything.",
+        ),
+        # -- upstream ----------------------------------------------------------------------------
+        e.UpstreamError: Row(502, "Upstream disconnected", "head", "connection_terminated", True, _UPSTREAM),
+        e.ConnectFailed: Row(
+            502, "Upstream connect failed", "connect", "destination_ip_unroutable", True, _UPSTREAM
+        ),
+        e.ConnectTimeout: Row(
+            504, "Upstream connect timeout", "connect", "connection_timeout", True, _UPSTREAM
+        ),
+        e.UpstreamTlsFailed: Row(
+            502, "Upstream TLS failed", "connect", "tls_protocol_error", True, _UPSTREAM
+        ),
+        e.UpstreamTimeout: Row(504, "Upstream timeout", "head", "http_response_timeout", True, _UPSTREAM),
+        e.UpstreamProtocolError: Row(
+            502, "Upstream sent no valid response", "head", "http_protocol_error", False, _UPSTREAM
+        ),
+        e.HandshakeFailed: Row(502, "Handshake failed", "head", "http_upgrade_failed", False, _UPSTREAM),
+        # -- the client's side -------------------------------------------------------------------
+        e.ClientError: Row(400, "Bad request", "parse", "http_request_error", False, _REQUEST),
+        e.BadFraming: Row(400, "Bad framing", "parse", "http_request_error", False, _REQUEST),
+        e.BadHost: Row(400, "Bad host", "parse", "http_request_error", False, _REQUEST),
+        e.PathRejected: Row(400, "Path rejected", "parse", "http_request_error", False, _REQUEST),
+        e.MethodNotAllowed: Row(405, "Method not allowed", "route", "http_request_error", False, _REQUEST),
+        e.RequestTimeout: Row(
+            408, "Request timeout", "read", "http_request_error", True, "The request came too slowly."
+        ),
+        e.BodyTooLarge: Row(413, "Body too large", "parse", "http_request_error", False, _REQUEST),
+        e.TargetTooLong: Row(414, "Target too long", "parse", "http_request_error", False, _REQUEST),
+        e.HeadTooLarge: Row(431, "Head too large", "parse", "http_request_error", False, _REQUEST),
+        e.ExpectationFailed: Row(417, "Expectation failed", "parse", "http_request_error", False, _REQUEST),
+        e.UnsupportedCoding: Row(501, "Unsupported coding", "parse", "http_request_error", False, _REQUEST),
+        e.VersionNotSupported: Row(
+            505, "HTTP version not supported", "parse", "http_request_error", False, _REQUEST
+        ),
+        e.LoopDetected: Row(
+            508, "Loop detected", "route", "proxy_loop_detected", False, "The request came back to Hestia."
+        ),
+        e.Forbidden: Row(
+            403, "Forbidden", "auth", "http_request_denied", False, "The request is not allowed."
+        ),
+        e.CrossSiteWake: Row(
+            403, "Cross-site wake", "route", "http_request_denied", False, "The request is not allowed."
+        ),
+        e.ClientGone: Row(499, "Client gone", "any", "", False, "The client left."),
+    }
+)
+
+# A cause (experience.md 5) says more than the class where RFC 9209 has a word for it.
+_PROXY_BY_CAUSE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "refused": "connection_refused",
+        "dns": "dns_error",
+        "unreachable": "destination_ip_unroutable",
+        "certificate": "tls_certificate_error",
+        "head_too_large": "http_response_header_section_size",
+    }
+)
 
 
-def row_of(error: e.HestiaError) -> Row:
-    """The row of an error's class, along its bases."""
+def row(error: e.HestiaError) -> Row:
+    """The row of the error's class, or of the nearest class above it."""
     for kind in type(error).__mro__:
-        if (row := TABLE.get(kind)) is not None:
-            return row
-    raise LookupError(type(error).__name__)  # pragma: no cover - HestiaError has a row
+        if (found := TABLE.get(kind)) is not None:
+            return found
+    raise AssertionError("HestiaError itself has a row")
 
 
 def document(
-    error: e.HestiaError, *, request_id: str, details: bool = True
-) -> tuple[int, dict[str, object], list[tuple[bytes, bytes]]]:
-    """(status, problem document, header fields) of an error.
+    error: e.HestiaError, *, request_id: str, read: bool = True
+) -> tuple[int, dict[str, object], Fields]:
+    """Status, members of the problem, and the head fields that go with it (without content-length).
 
-    details: whether the caller may read what helps the owner: address, command, output (ER-01).
+    read: whether the caller may see details. `content-type` is among the fields.
     """
-    row = row_of(error)
-    text = full_text(error) if details else row.category
-    body: dict[str, object] = {
+    found = row(error)
+    detail = _detail(error) if read else found.category
+    members: dict[str, object] = {
         "type": f"urn:hestia:error:{error.code}",
-        "title": row.title,
-        "status": row.status,
-        "detail": text,
+        "title": found.title,
+        "status": found.status,
+        "detail": detail,
         "code": error.code,
-        "error": text,
+        "error": detail,  # Ollama clients read it, OpenAI clients show it
     }
-    optional: dict[str, object] = {
-        "serviceId": error.service_id,
-        "requestId": request_id,
-        "phase": row.phase,
-        "attempts": error.attempts,
-        "retryable": row.retryable,
-        "cause": error.cause,
-        "stage": error.stage,
-    }
-    body.update({key: value for key, value in optional.items() if value not in ("", None)})
+    if error.service_id:
+        members["serviceId"] = error.service_id
+    if request_id:
+        members["requestId"] = request_id
+    members["phase"] = found.phase
+    if error.attempts is not None:
+        members["attempts"] = error.attempts
+    members["retryable"] = found.retryable
+    if error.retry_after is not None and math.isfinite(error.retry_after):
+        members["retry_after_ms"] = max(0, round(error.retry_after * 1000))
+    if read and error.cause:
+        members["cause"] = error.cause
+    if error.stage:
+        members["stage"] = error.stage
+    members["help"] = f"/help/errors/{error.code}"
+    return found.status, members, _fields(error, found, request_id)
+
+
+def render(error: e.HestiaError, *, request_id: str, read: bool = True) -> tuple[int, Fields, bytes]:
+    """Status, head fields (content-length included) and body of the answer."""
+    status, members, fields = document(error, request_id=request_id, read=read)
+    body = json.dumps(members, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    fields.append((b"content-length", str(len(body)).encode()))
+    return status, fields, body
+
+
+def _fields(error: e.HestiaError, found: Row, request_id: str) -> Fields:
     fields = [
         (b"content-type", b"application/problem+json"),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
     ]
-    if row.proxy_status:
-        fields.append((b"proxy-status", b"hestia; error=" + row.proxy_status.encode()))
-    seconds = error.retry_after
-    if seconds is None and row.status == 503:
-        seconds = 1.0
-    if seconds is not None:
-        body["retry_after_ms"] = round(seconds * 1000)
-        fields.append((b"retry-after", str(max(1, math.ceil(seconds))).encode()))
-    body["help"] = f"/help/errors/{error.code}"
-    return row.status, body, fields
+    reason = _PROXY_BY_CAUSE.get(error.cause, found.proxy) if found.phase != "queue" else found.proxy
+    status = PROXY_NAME + (f"; error={reason}" if reason else "")
+    fields.append((b"proxy-status", status.encode()))
+    if error.retry_after is not None and math.isfinite(error.retry_after):
+        fields.append((b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()))
+    if request_id:
+        fields.append((b"x-request-id", request_id.encode("latin-1", "replace")))
+    return fields
 
 
-def full_text(error: e.HestiaError) -> str:
-    """What happened, the last lines of output, and what to do: one text everywhere (ET-02)."""
-    parts = [error.detail]
+def _detail(error: e.HestiaError) -> str:
+    """What happened, what to do, the last lines of output. The first line stands alone (ET-01)."""
+    parts = [error.detail[:DETAIL_LIMIT]]
+    if error.remedy:
+        parts.append(f"Do: {error.remedy[:DETAIL_LIMIT]}")
     if error.tail:
-        parts.append("Last output:\n" + "\n".join(f"  {line}" for line in error.tail[-TAIL_LINES:]))
-    text = "\n".join(parts)[:QUOTE_LIMIT]
-    return f"{text}\nDo: {error.remedy}" if error.remedy and error.tail else _sentence(text, error.remedy)
-
-
-def _sentence(text: str, remedy: str) -> str:
-    return f"{text} Do: {remedy}" if remedy else text
-
-
-def render(
-    error: e.HestiaError, *, request_id: str, details: bool = True
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """(status, header fields without a length, body bytes)."""
-    status, body, fields = document(error, request_id=request_id, details=details)
-    return status, fields, json.dumps(body, ensure_ascii=False).encode()
+        parts.append("Last output:\n" + "\n".join(error.tail[-TAIL_LINES:]))
+    return "\n".join(parts)
