@@ -1,0 +1,148 @@
+"""`hestia config`: check, show, schema, example. None of them needs a gateway."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hestia.cli.command import HestiaCommand, Lazy, LazyGroup, command
+from hestia.cli.exits import ExitCode, Quiet
+from hestia.cli.session import Example, Session, current, output_options
+from hestia.cli.table import Column, render
+from hestia.cli.text import plain
+
+if TYPE_CHECKING:
+    from hestia.core.model import Settings
+
+_HERE = "hestia.cli.commands.config"
+_path = click.option("--config", "path", metavar="PATH", help="The file. Also: HESTIA_CONFIG_PATH.")
+
+EXAMPLES = (
+    Example("hestia config check", "every mistake in every source, at once"),
+    Example("hestia config show --diff", "what differs from the defaults, and where it comes from"),
+    Example("hestia config example > hestia_config.yml", "a commented file to begin with"),
+)
+
+
+@click.group(
+    "config",
+    cls=LazyGroup,
+    examples=EXAMPLES,
+    lazy={
+        "check": Lazy(f"{_HERE}:check", "find every mistake, without starting anything"),
+        "show": Lazy(f"{_HERE}:show", "the effective values and where each comes from"),
+        "schema": Lazy(f"{_HERE}:schema", "the JSON Schema of the file, for editors"),
+        "example": Lazy(f"{_HERE}:example", "a commented file to begin with"),
+    },
+)
+@output_options
+def config() -> None:
+    """The configuration: look at it, check it. Works without a gateway."""
+
+
+@command("check", examples=(EXAMPLES[0], Example("hestia config check --config x.yml", "another file")))
+@_path
+@output_options
+def check(path: str | None) -> None:
+    """Check file, environment and .env; exit code 1 when something is wrong."""
+    from hestia.cli.configuration import load_settings
+    from hestia.config import ConfigProblems
+
+    session = current()
+    try:
+        settings = load_settings(path)
+    except ConfigProblems as exc:
+        _show_problems(session, exc)
+        raise Quiet(ExitCode.FAILED) from exc
+    if session.json:
+        document = {"ok": True, "path": settings.config_path, "problems": [], "warnings": settings.warnings}
+        session.result(json.dumps(document))
+        return
+    for warning in settings.warnings:
+        session.note(f"warning: {plain(warning)}")
+    source = plain(settings.config_path) if settings.config_path else "no file, defaults"
+    count = len(settings.services)
+    session.result(f"{source}: {count} {'service' if count == 1 else 'services'}, no mistake")
+
+
+def _show_problems(session: Session, error: Any) -> None:  # Any: ConfigProblems is imported on use only
+    if session.json:
+        problems = [asdict(problem) for problem in error.problems]
+        session.result(json.dumps({"ok": False, "problems": problems, "warnings": []}))
+        return
+    for problem in error.problems:
+        session.result(problem.render())
+    count = len(error.problems)
+    session.result(f"{count} {'error' if count == 1 else 'errors'}")
+
+
+@command("show", examples=(Example("hestia config show", "everything, what was set first"), EXAMPLES[1]))
+@_path
+@click.option("--diff", is_flag=True, help="Only what differs from the defaults.")
+@click.option("--no-header", is_flag=True, help="Leave the table's header out.")
+@output_options
+def show(path: str | None, diff: bool, no_header: bool) -> None:
+    """Show the effective values with their sources; secrets are hidden."""
+    from hestia.cli.configuration import load_settings, refusal
+    from hestia.config import ConfigProblems, effective
+
+    session = current()
+    try:
+        settings = load_settings(path)
+    except ConfigProblems as exc:
+        raise refusal(exc) from exc
+    rows = sorted(effective(settings), key=lambda row: row.source == "default")
+    if diff:
+        rows = [row for row in rows if row.source != "default"]
+    if session.json:
+        session.result(json.dumps(_document(settings, rows), ensure_ascii=False))
+        return
+    cells = [(row.key, plain(_value(row.value)), plain(row.source)) for row in rows]
+    for line in render(_COLUMNS, cells, session.out, header=not no_header):
+        session.result(line)
+
+
+_COLUMNS = (
+    Column("KEY", shrink=3, least=20, middle=True),
+    Column("VALUE", shrink=1, least=14),
+    Column("SOURCE", shrink=2, least=18),
+)
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _document(settings: Settings, rows: list[Any]) -> dict[str, Any]:  # Any: a JSON document
+    return {
+        "path": settings.config_path,
+        "settings": [{"key": row.key, "value": row.value, "source": row.source} for row in rows],
+        "warnings": list(settings.warnings),
+    }
+
+
+@command(
+    "schema", examples=(Example("hestia config schema > hestia.schema.json", "for completion in an editor"),)
+)
+@output_options
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, options of the installed engines included."""
+    from hestia.cli.configuration import engine_options
+    from hestia.config import json_schema
+
+    current().result(json.dumps(json_schema(engine_options()), indent=2, ensure_ascii=False))
+
+
+@command("example", examples=(EXAMPLES[2],))
+@output_options
+def example() -> None:
+    """Print a commented configuration file. Every entry in it is valid."""
+    text = files("hestia.cli").joinpath("example_config.yml").read_text(encoding="utf-8")
+    current().result(text.rstrip("\n"))
+
+
+COMMANDS: tuple[HestiaCommand, ...] = (check, show, schema, example)

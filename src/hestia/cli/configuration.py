@@ -1,0 +1,46 @@
+"""Load the configuration for the commands that need it in full: `serve` and `config`.
+
+The only place of the client that imports `hestia.config` and the engines; imported by those commands alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from hestia.cli.exits import CliError, ExitCode
+from hestia.config import ConfigProblems, load
+from hestia.engines.registry import load_engines
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from hestia.core.model import Settings
+
+
+def engine_options() -> dict[str, type[BaseModel]]:
+    """Name of each installed engine → model of its options."""
+    return {name: plugin.Options for name, plugin in load_engines().items()}
+
+
+def load_settings(path: str | None, overrides: Mapping[str, object] | None = None) -> Settings:
+    """The settings of file, environment and command line. Raises ConfigProblems."""
+    return load(
+        path=path,
+        environ=os.environ,
+        cwd=os.getcwd(),
+        overrides=dict(overrides or {}),
+        engines=engine_options(),
+    )
+
+
+def refusal(error: ConfigProblems) -> CliError:
+    """All problems as one error of the command line."""
+    count = len(error.problems)
+    return CliError(
+        f"{error.render()}\n{count} {'error' if count == 1 else 'errors'}; nothing was started.",
+        exit_code=ExitCode.FAILED,
+        code="config_error",
+        remedy=("Look again without starting: hestia config check",),
+    )
