@@ -1,0 +1,413 @@
+"""Checked keys → `core.model.Settings`, and everything that only shows when keys are seen together.
+
+Owns the defaults that depend on other keys (`ollama`, `{port}`, where state is kept) and the combinations
+that cannot work. Reads nothing: what is on the PATH is asked through `which`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from hestia.config import later
+from hestia.config.check import Checker
+from hestia.config.errors import nearest, one_of, show
+from hestia.config.models import BackoffKeys, ServiceKeys, spellings
+from hestia.config.tree import Node
+from hestia.config.values import duration_text
+from hestia.core.model import (
+    LOCAL,
+    Backoff,
+    Endpoint,
+    HostHeader,
+    IdleWebSocket,
+    InstanceId,
+    InstanceSettings,
+    MachineId,
+    OnCold,
+    PathPolicy,
+    ServiceId,
+    ServiceSettings,
+)
+from hestia.core.urls import PORT_MARK, parse_base_url, uses_port_mark
+
+OLLAMA: Final = "ollama"
+OLLAMA_URL: Final = "http://localhost:11434"
+ANY_PORT_URL: Final = "http://127.0.0.1:{port}"
+MAIN: Final = InstanceId("main")
+_LOOPBACK_NAMES: Final = ("localhost", "localhost.localdomain", "ip6-localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The gateway's own address. names: of this machine."""
+
+    host: str
+    port: int
+    names: frozenset[str] = frozenset()
+
+    def is_here(self, endpoint: Endpoint) -> bool:
+        """Whether the endpoint is this gateway."""
+        if endpoint.unix_path or not self.port or endpoint.port != self.port:
+            return False
+        return is_this_machine(endpoint.host) or endpoint.host in {self.host, *self.names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What building asks of its surroundings."""
+
+    engines: Mapping[str, type[BaseModel]]
+    which: Callable[[str], str | None]
+    environ: Mapping[str, str]
+    own: Own
+
+
+class Builder:
+    """Builds services one by one; `finish` looks at them together."""
+
+    def __init__(self, checker: Checker, around: Around) -> None:
+        self.services: dict[ServiceId, ServiceSettings] = {}
+        self.warnings: list[str] = []
+        self.sources: dict[str, str] = {}
+        self._checker = checker
+        self._around = around
+        self._homes: dict[str, dict[str, Node]] = {}  # service → its nodes, for problems found late
+
+    def add(self, service: str, given: Mapping[str, Node], place: Node) -> None:
+        """Build one service. given: field → node of all sources. place: where the service is named."""
+        path = f"services.{service}"
+        engine_node = given.get("engine")
+        before = len(self._checker.problems)
+        keys = self._checker.values(
+            ServiceKeys,
+            {name: node for name, node in given.items() if name not in ("engine", "restart_backoff")},
+            path,
+        )
+        backoff = self._backoff(given, path)
+        engine = self._engine(engine_node, path)
+        self._homes[service] = {**given, "": place}
+        if engine is None:
+            return
+        keys = self._with_defaults(service, keys)
+        name, options = self._default_engine(service, keys) if engine_node is None else engine
+        base_url = keys.base_url
+        options_use_port = _holds_port(options)
+        if not base_url and name != "none" and options_use_port:
+            base_url = ANY_PORT_URL
+        if not base_url:
+            if len(self._checker.problems) == before and "base_url" not in given:
+                self._skip(service, given, name, place)
+            return
+        self._check_port(service, name, base_url, keys.health_url, options_use_port)
+        self._check_limits(path, keys, backoff, given)
+        self._note_sources(path, given)
+        self.services[ServiceId(service)] = _settings(service, keys, backoff, name, options, base_url)
+
+    def finish(self) -> None:
+        """What only shows when all services are known: names and addresses that clash."""
+        self._check_hosts()
+        self._check_addresses()
+
+    # -- engine --------------------------------------------------------------------------------
+
+    def _engine(self, node: Node | None, path: str) -> tuple[str, BaseModel | None] | None:
+        """Name and options of the engine; None when they are wrong."""
+        engines, add = self._around.engines, self._checker.add
+        if node is None:
+            return "none", None
+        parts, full = node.mapping, f"{path}.engine"
+        if parts is None:
+            add(
+                node,
+                full,
+                f"expected a mapping such as {{type: process, command: […]}}, found {show(node.value)}",
+            )
+            return None
+        kind = parts.get("type")
+        if kind is None:
+            add(
+                node,
+                f"{full}.type",
+                "is missing",
+                at_key=True,
+                remedy=f"add `type`: {one_of(sorted(engines))}",
+            )
+            return None
+        name = kind.value
+        if not isinstance(name, str) or name not in engines:
+            self._unknown_engine(kind, f"{full}.type")
+            return None
+        rest = Node(
+            {key: child for key, child in parts.items() if key != "type"}, node.place, node.key, node.name
+        )
+        options = self._checker.options(engines[name], rest, full)
+        return None if options is None else (name, options)
+
+    def _unknown_engine(self, node: Node, full: str) -> None:
+        engines, name = sorted(self._around.engines), node.value
+        if isinstance(name, str) and name in later.ENGINES:
+            text = f"the engine {name!r} is not available yet in this version ({later.ENGINES[name]})"
+            self._checker.add(node, full, text, remedy="start it yourself for now: `type: none`")
+            return
+        near = nearest(name, engines) if isinstance(name, str) else ""
+        text = f"there is no engine {show(name)}; expected {one_of(engines)}"
+        self._checker.add(node, full, text, expected=one_of(engines), nearest=near)
+
+    def _default_engine(self, service: str, keys: ServiceKeys) -> tuple[str, BaseModel | None]:
+        """Engine none; `ollama` on this machine is started with the program if there is one (SPEC 2.4)."""
+        engines = self._around.engines
+        none = engines["none"].model_validate({}) if "none" in engines else None
+        if service != OLLAMA or "process" not in engines or uses_port_mark(keys.base_url):
+            return "none", none
+        endpoint = parse_base_url(keys.base_url)
+        plain = endpoint.scheme == "http" and not endpoint.unix_path and not endpoint.base_path
+        if not plain or not is_this_machine(endpoint.host) or self._around.which(OLLAMA) is None:
+            return "none", none
+        host = "127.0.0.1" if endpoint.host in _LOOPBACK_NAMES else endpoint.host
+        listen = Endpoint("http", host, endpoint.port)
+        # what its user set for the program (OLLAMA_MODELS, …) goes on to it; our own keys are none of that
+        own = {name for name, value in self._around.environ.items() if name.startswith("OLLAMA_") and value}
+        env = {name: self._around.environ[name] for name in sorted(own) if not _is_key(name)}
+        env["OLLAMA_HOST"] = f"{listen.authority}" if endpoint.port != 80 else f"{listen.authority}:80"
+        return "process", engines["process"].model_validate({"command": ["ollama", "serve"], "env": env})
+
+    # -- one service ---------------------------------------------------------------------------
+
+    def _with_defaults(self, service: str, keys: ServiceKeys) -> ServiceKeys:
+        if service != OLLAMA:
+            return keys
+        base_url = keys.base_url or OLLAMA_URL
+        health = keys.health_url
+        if not health and not keys.warmup and not base_url.lower().startswith("unix:"):
+            health = base_url.rstrip("/") + "/api/tags"
+        return keys.model_copy(update={"base_url": base_url, "health_url": health})
+
+    def _backoff(self, given: Mapping[str, Node], path: str) -> Backoff:
+        node, full = given.get("restart_backoff"), f"{path}.restart_backoff"
+        if node is None:
+            return Backoff()
+        if node.mapping is None:
+            self._checker.add(node, full, f"expected a mapping such as {{cap: 2m}}, found {show(node.value)}")
+            return Backoff()
+        found = self._checker.keys(node, BackoffKeys, full, coming={}, elsewhere={})
+        keys = self._checker.values(BackoffKeys, found, full)
+        if keys.base > keys.cap:
+            text = f"base ({duration_text(keys.base)}) is longer than cap ({duration_text(keys.cap)})"
+            self._checker.add(
+                found.get("base", found.get("cap", node)), full, text, remedy="raise cap, or lower base"
+            )
+        self._note_sources(full, found)
+        return Backoff(**keys.model_dump())
+
+    def _skip(self, service: str, given: Mapping[str, Node], engine: str, place: Node) -> None:
+        if engine != "none":
+            text = f"has no base_url, and its engine {engine!r} is told no {PORT_MARK}"
+            self._checker.add(
+                place,
+                f"services.{service}",
+                text,
+                at_key=True,
+                remedy=f"add base_url, or put {PORT_MARK} into the command or its environment",
+            )
+            return
+        variables = sorted({node.place.variable for node in given.values() if node.place.variable})
+        where = f" ({', '.join(variables)})" if variables else f" ({place.place.words()})"
+        self.warnings.append(
+            f"service {service!r} has no base_url and is skipped{where}; "
+            f"write services.{service}.base_url or set {_variable(service, 'base_url')}"
+        )
+
+    def _check_port(self, service: str, engine: str, base_url: str, health: str, told: bool) -> None:
+        """`{port}` needs an engine that fills it in, and a program that is told it."""
+        path, nodes = f"services.{service}", self._homes[service]
+        for key, text in (("base_url", base_url), ("health_url", health)):
+            node = nodes.get(key)
+            if node is None or not uses_port_mark(text):
+                continue
+            if engine == "none":
+                self._checker.add(
+                    node,
+                    f"{path}.{key}",
+                    f"{PORT_MARK} needs an engine that starts the service; engine none starts nothing",
+                    remedy="write the port, or add an `engine`",
+                )
+            elif not told:
+                self._checker.add(
+                    node,
+                    f"{path}.{key}",
+                    f"the program is never told its port: its command and environment have no {PORT_MARK}",
+                    remedy=f"put {PORT_MARK} into the command, or write a fixed port here",
+                )
+
+    def _check_limits(
+        self, path: str, keys: ServiceKeys, backoff: Backoff, given: Mapping[str, Node]
+    ) -> None:
+        """Limits that cannot work together are errors (CK-04); one that does nothing is said (ID-08)."""
+        if keys.machine != LOCAL:
+            self._checker.add(
+                given["machine"],
+                f"{path}.machine",
+                f"the machine {keys.machine!r} is not available yet in this version (machines and placement)",
+                remedy="remove the key for now",
+            )
+        if keys.on_cold == OnCold.PAGE:
+            self._checker.add(
+                given["on_cold"],
+                f"{path}.on_cold",
+                f"page is not available yet in this version ({later.ON_COLD_PAGE})",
+                remedy="use auto, hold or reject",
+            )
+        if keys.warmup and keys.health_url and "warmup" in given:
+            self.warnings.append(f"{path}.warmup has no effect beside health_url, which is better")
+        elif keys.warmup >= keys.start_timeout:
+            self._checker.add(
+                given.get("warmup", given.get("start_timeout", self._homes[path[9:]][""])),
+                f"{path}.warmup",
+                f"lasts {duration_text(keys.warmup)}, but a start may only take "
+                f"{duration_text(keys.start_timeout)} (start_timeout)",
+                remedy="raise start_timeout, or lower warmup",
+            )
+
+    def _note_sources(self, path: str, given: Mapping[str, Node]) -> None:
+        for key, node in given.items():
+            if key == "restart_backoff":
+                continue
+            if key == "engine" and node.mapping is not None:
+                for name, option in node.mapping.items():
+                    self._note_option(f"{path}.engine.{name}", option)
+                continue
+            self.sources[f"{path}.{key}"] = node.words()
+
+    def _note_option(self, path: str, node: Node) -> None:
+        self.sources[path] = node.words()
+        for name, child in (node.mapping or {}).items():
+            self._note_option(f"{path}.{name}", child)
+
+    # -- all services --------------------------------------------------------------------------
+
+    def _check_hosts(self) -> None:
+        taken = {"hestia.localhost": "the gateway itself"}
+        taken.update({f"{one}.localhost": f"services.{one}" for one in self.services})
+        for name, settings in self.services.items():
+            node = self._homes[name].get("hosts")
+            for at, host in enumerate(settings.hosts):
+                owner = taken.setdefault(host, f"services.{name}")
+                if owner != f"services.{name}" and node is not None:
+                    item = node.value[at] if isinstance(node.value, list) and at < len(node.value) else node
+                    self._checker.add(
+                        item,
+                        f"services.{name}.hosts[{at}]",
+                        f"{host!r} already leads to {owner}",
+                        remedy="give each host name to one service",
+                    )
+
+    def _check_addresses(self) -> None:
+        """Two programs on one address (SF-11), and an address that is the gateway's own."""
+        started: dict[Endpoint, str] = {}
+        for name, settings in self.services.items():
+            for instance in settings.instances:
+                if uses_port_mark(instance.base_url):
+                    continue
+                endpoint = parse_base_url(instance.base_url)
+                node = self._homes[name].get("base_url", self._homes[name][""])
+                if self._around.own.is_here(endpoint):
+                    self._checker.add(
+                        node,
+                        f"services.{name}.base_url",
+                        f"{instance.base_url} is this gateway's own address",
+                        remedy="write the address of the service itself, or give the gateway another port",
+                    )
+                if not instance.managed:
+                    continue
+                where = _listens(endpoint)
+                other = started.setdefault(where, name)
+                if other != name:
+                    self._checker.add(
+                        node,
+                        f"services.{name}.base_url",
+                        f"services.{other} starts a program on {instance.base_url} as well",
+                        remedy=f"give one of them another port, or use {PORT_MARK}",
+                    )
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether the name or address means this machine, as far as its text tells."""
+    if host in _LOOPBACK_NAMES or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _listens(endpoint: Endpoint) -> Endpoint:
+    """The endpoint as two programs would clash on it."""
+    host = "localhost" if is_this_machine(endpoint.host) else endpoint.host
+    return Endpoint("http", host, endpoint.port, unix_path=endpoint.unix_path)
+
+
+def _settings(
+    service: str, keys: ServiceKeys, backoff: Backoff, engine: str, options: BaseModel | None, base_url: str
+) -> ServiceSettings:
+    instance = InstanceSettings(
+        id=MAIN,
+        base_url=base_url,
+        health_url=keys.health_url,
+        warmup=keys.warmup,
+        machine=MachineId(keys.machine),
+        engine=engine,
+        options=options,
+        options_hash=_hash(engine, options, base_url),
+    )
+    words: dict[str, Any] = {"idle_websocket": IdleWebSocket, "on_cold": OnCold, "path_policy": PathPolicy}
+    taken = {
+        "base_url",
+        "health_url",
+        "warmup",
+        "machine",
+        "engine",
+        "restart_backoff",
+        "host_header",
+        *words,
+    }
+    plain: dict[str, Any] = {  # Any: the fields of ServiceSettings differ in type
+        name: getattr(keys, name) for name in ServiceKeys.model_fields if name not in taken
+    }
+    return ServiceSettings(
+        id=ServiceId(service),
+        instances=(instance,),
+        host_header=HostHeader(keys.host_header) if keys.host_header in set(HostHeader) else keys.host_header,
+        restart_backoff=backoff,
+        **{name: word(getattr(keys, name)) for name, word in words.items()},
+        **plain,
+    )
+
+
+def _hash(engine: str, options: BaseModel | None, base_url: str) -> str:
+    """Changes when what is started, or where it answers, changes."""
+    dumped = options.model_dump(mode="json") if options is not None else {}
+    text = json.dumps([engine, dumped, base_url], sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _holds_port(options: BaseModel | None) -> bool:
+    """Whether an option holds `{port}`, in whatever engine."""
+    return options is not None and uses_port_mark(
+        json.dumps(options.model_dump(mode="json"), ensure_ascii=False)
+    )
+
+
+def _variable(service: str, key: str) -> str:
+    return f"{service.upper().replace('-', '_')}_{key.upper()}"
+
+
+def _is_key(name: str) -> bool:
+    return name.removeprefix("OLLAMA_").lower() in spellings(ServiceKeys)

@@ -1,0 +1,118 @@
+"""Keys of the contract (SPEC 2) whose feature is not built yet: refused as such, never ignored.
+
+Building one means to move its row into `models`. A row has the type it will have, so that a file written
+today for a later version is written right, and the feature in the words of the error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A key to come. type: what it will take. feature: what it belongs to. spans: durations, so `_ms` too."""
+
+    type: str
+    feature: str
+    span: bool = False
+
+
+_SEMAPHORE: Final = "starting through Semaphore"
+_ROUTING: Final = "routing strategies"
+_MACHINES: Final = "machines and placement"
+_SHARING: Final = "sharing a machine"
+_SURVIVAL: Final = "surviving restarts"
+_RULES: Final = "request rules"
+_ACCESS: Final = "access control"
+
+SERVICE: Final[dict[str, Later]] = {
+    "instances": Later("list of mappings", "several instances"),
+    "strategy": Later("name", _ROUTING),
+    "routing": Later("mapping", _ROUTING),
+    "fallback_url": Later("address", "fallback instances"),
+    "semaphore_enabled": Later("true or false", _SEMAPHORE),
+    "semaphore_machine_id": Later("text", _SEMAPHORE),
+    "semaphore_start_template_id": Later("number or name", _SEMAPHORE),
+    "semaphore_stop_template_id": Later("number or name", _SEMAPHORE),
+    "semaphore_task_timeout": Later("duration; a bare number is seconds", _SEMAPHORE, span=True),
+    "semaphore_poll_interval": Later("duration; a bare number is seconds", _SEMAPHORE, span=True),
+    "machines": Later("list of names", _MACHINES),
+    "needs": Later("mapping of resources", _SHARING),
+    "pin": Later("true or false", _SHARING),
+    "exclusive": Later("true or false", _SHARING),
+    "priority": Later("whole number", _SHARING),
+    "max_room_wait": Later("duration", _SHARING, span=True),
+    "min_hot": Later("whole number", _SHARING),
+    "keep_warm": Later("true, or a list of {days, from, to, timezone}", "keep-warm times"),
+    "no_wake": Later("list of {path, method, user_agent, key}", _RULES),
+    "busy_probe": Later("address or command", "asking a service whether it is busy"),
+    "busy_probe_max": Later("duration", "asking a service whether it is busy", span=True),
+    "headers": Later("mapping", _RULES),
+    "cors": Later("mapping", _RULES),
+    "port": Later("port number", "a listener per service"),
+    "retry_on_status": Later("list of numbers", _RULES),
+    "depends_on": Later("list of service ids", "services that need each other"),
+    "pending_timeout": Later("duration", "engines that queue", span=True),
+    "external": Later("adopt, ignore or stop", _SURVIVAL),
+    "on_exit": Later("keep or stop", _SURVIVAL),
+    "orphan_policy": Later("keep or stop", _SURVIVAL),
+    "stop_mode": Later("stop or pause", "engines that can pause"),
+    "access": Later("mapping", _ACCESS),
+}
+
+GATEWAY: Final[dict[str, Later]] = {
+    "machines": Later("mapping", _MACHINES),
+    "placement": Later("list of rules", _MACHINES),
+    "semaphore_base_url": Later("address", _SEMAPHORE),
+    "semaphore_timeout": Later("duration; a bare number is seconds", _SEMAPHORE, span=True),
+    "semaphore_project": Later("number or name", _SEMAPHORE),
+    "semaphore_api_key": Later("text", _SEMAPHORE),
+    "semaphore_username": Later("text", _SEMAPHORE),
+    "semaphore_password": Later("text", _SEMAPHORE),
+    "tls": Later("mapping with certificate and key", "TLS at the front door"),
+    "retention": Later("mapping", "the stored timeline"),
+    "database_url": Later("text", "the stored timeline"),
+    "access": Later("mapping", _ACCESS),
+    "api_keys": Later("list", _ACCESS),
+    "dashboard": Later("mapping", _ACCESS),
+    "strategies": Later("path of a folder", _ROUTING),
+    "telemetry": Later("mapping", "traces"),
+}
+
+ENGINES: Final[dict[str, str]] = {
+    "docker": "the Docker engine",
+    "compose": "the Compose engine",
+    "systemd": "the systemd engine",
+    "ssh": "the SSH engine",
+    "semaphore": _SEMAPHORE,
+    "slurm": "the Slurm engine",
+    "kubernetes": "the Kubernetes engine",
+    "wake_on_lan": _MACHINES,
+    "http": "the HTTP engine",
+}
+
+ENVIRONMENT: Final[dict[str, str]] = {
+    "HESTIA_DATABASE_URL": "the stored timeline",
+    "HESTIA_API_KEYS": _ACCESS,
+    "HESTIA_DASHBOARD_USERNAME": _ACCESS,
+    "HESTIA_DASHBOARD_PASSWORD": _ACCESS,
+    **{name.upper(): later.feature for name, later in GATEWAY.items() if name.startswith("semaphore_")},
+}
+
+ON_COLD_PAGE: Final = "the waiting page"
+
+
+def refusal(feature: str) -> str:
+    """The sentence for a key whose feature does not exist yet."""
+    return f"not available yet in this version ({feature}); remove the key for now"
+
+
+def spellings(table: dict[str, Later]) -> dict[str, Later]:
+    """The table with `_ms` and `_seconds` of its durations."""
+    known = dict(table)
+    for name, later in table.items():
+        if later.span:
+            known[f"{name}_ms"] = known[f"{name}_seconds"] = later
+    return known

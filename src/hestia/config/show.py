@@ -1,0 +1,96 @@
+"""What the configuration amounts to, for `config show` and `GET /v1/config`: value and source of every key.
+
+Owns the text form of values and the hiding of secrets. Limits are the effective ones (CK-04): a time that
+follows another key says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from hestia.config.errors import is_secret_name
+from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
+from hestia.config.values import Duration, duration_text
+from hestia.core.model import InstanceSettings, ServiceSettings, Settings
+
+HIDDEN = "***"
+_DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One effective setting. key: dotted. value: JSON-able, `***` for a secret. source: in words."""
+
+    key: str
+    value: object
+    source: str
+    changed: bool = False
+
+
+def effective(settings: Settings) -> list[Row]:
+    """Every key of the gateway and of each service; those that somebody set come first."""
+    rows = [*_gateway_rows(settings)]
+    for service in settings.services.values():
+        rows += _service_rows(settings, service)
+    return sorted(rows, key=lambda row: not row.changed)
+
+
+def _gateway_rows(settings: Settings) -> Iterator[Row]:
+    for name in GatewayKeys.model_fields:
+        yield _row(settings, name, getattr(settings.gateway, name), GatewayKeys, name)
+
+
+def _service_rows(settings: Settings, service: ServiceSettings) -> Iterator[Row]:
+    path, instance = f"services.{service.id}", service.instances[0]
+    for name in ServiceKeys.model_fields:
+        key = f"{path}.{name}"
+        if name == "engine":
+            yield from _engine_rows(settings, instance, key)
+        elif name == "restart_backoff":
+            for part in BackoffKeys.model_fields:
+                yield _row(
+                    settings, f"{key}.{part}", getattr(service.restart_backoff, part), BackoffKeys, part
+                )
+        elif name == "request_timeout" and service.request_timeout is None:
+            yield Row(key, duration_text(service.wait_limit), f"{_DEFAULT} (as start_timeout)")
+        else:
+            holder = instance if name in ("base_url", "health_url", "warmup", "machine") else service
+            yield _row(settings, key, getattr(holder, name), ServiceKeys, name)
+
+
+def _engine_rows(settings: Settings, instance: InstanceSettings, key: str) -> Iterator[Row]:
+    source = settings.sources.get(f"{key}.type", _DEFAULT)
+    yield Row(f"{key}.type", instance.engine, source, source != _DEFAULT)
+    if not isinstance(instance.options, BaseModel):
+        return
+    for name, value in instance.options.model_dump(mode="json").items():
+        source = settings.sources.get(f"{key}.{name}", _DEFAULT)
+        yield Row(f"{key}.{name}", _hidden(settings, f"{key}.{name}", value), source, source != _DEFAULT)
+
+
+def _hidden(settings: Settings, key: str, value: object) -> object:
+    """The value with stars in place of what came from a secret, or is named like one."""
+    if "(secret: " in settings.sources.get(key, "") or (is_secret_name(key.rpartition(".")[2]) and value):
+        return HIDDEN
+    if isinstance(value, dict):
+        return {name: _hidden(settings, f"{key}.{name}", one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_hidden(settings, f"{key}[{at}]", one) for at, one in enumerate(value)]
+    return value
+
+
+def _row(settings: Settings, key: str, value: object, model: type[BaseModel], field: str) -> Row:
+    source = settings.sources.get(key, _DEFAULT)
+    shown: object = value
+    if "(secret: " in source:
+        shown = HIDDEN
+    elif isinstance(kind_of(model.model_fields[field]), Duration) and isinstance(value, int | float):
+        shown = duration_text(value)
+    elif isinstance(value, tuple):
+        shown = list(value)
+    elif isinstance(value, str):
+        shown = str(value)
+    return Row(key, shown, source, source != _DEFAULT)
