@@ -81,7 +81,10 @@ class Connection(asyncio.Protocol):
                 request = Request([], connection=self.number)
                 self._reader = request_reader(request)
                 self.requests.append(request)
+            known = self._reader.head
             self._reader.feed(data)
+            if self._reader.head and not known:
+                self.upstream.requests.append(self.requests[-1])
             if self._reader.error:
                 self.violation = self._reader.error
                 self.requests.pop() if not self._reader.head else None
@@ -163,13 +166,15 @@ class Connection(asyncio.Protocol):
 class RawUpstream:
     """Accepts on loopback and plays scripts. Use as an async context manager, or `start` and `aclose`.
 
-    keep: False counts bytes and reads messages but does not keep the raw bytes.
+    keep: False counts bytes and reads messages but does not keep the raw bytes. requests: every one whose
+    head was read, in order of arrival over all connections.
     """
 
     def __init__(self, *scripts: Script, keep: bool = True) -> None:
         self.scripts = list(scripts) or [[]]
         self.keep = keep
         self.connections: list[Connection] = []
+        self.requests: list[Request] = []
         self.failures: list[BaseException] = []
         self.bell = Bell()
         self.port = 0
@@ -246,11 +251,6 @@ class RawUpstream:
     @property
     def url(self) -> str:
         return f"http://{self.authority}"
-
-    @property
-    def requests(self) -> list[Request]:
-        """Every request whose head was read, in order of connection, then of arrival."""
-        return [one for connection in self.connections for one in connection.requests if one.method]
 
     @property
     def targets(self) -> list[bytes]:

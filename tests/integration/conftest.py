@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from .harness import Gateway, MakeGateway, gateways
 
 MakeUpstream = Callable[..., Awaitable[RawUpstream]]
 MakeClient = Callable[..., Awaitable[Client]]
+
+
+def pytest_configure() -> None:
+    """A thousand clients, their exchanges and their upstreams are three thousand sockets in one process."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

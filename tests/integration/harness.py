@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,7 +22,12 @@ from hestia.core.model import (
     ServiceSettings,
     Settings,
 )
+from hestia.core.ports import StartSpec
+from hestia.core.urls import parse_base_url
+from hestia.engines.none import NoneEngine
+from hestia.engines.process import ProcessEngine
 from hestia.runtime.status import ServiceStatus
+from tests.fakes.engines import FakeEngine, FakeInstance
 from tests.fakes.facts import PATIENCE
 from tests.fakes.upstream import Connection, RawUpstream
 from tests.fakes.wire import answer
@@ -74,12 +79,31 @@ def service(
     return ServiceSettings(id=ServiceId(name), instances=(instance,), **settings)
 
 
-class Gateway:
-    """A running Hestia. log: the access log so far. probe: who answers readiness."""
+class WireEngine(FakeEngine):
+    """A FakeEngine whose instances are scripted upstreams: by service, the same for every generation."""
 
-    def __init__(self, hestia: Hestia, probe: Probe, log: io.BytesIO) -> None:
-        self.hestia = hestia
+    def __init__(self, probe: Probe) -> None:
+        super().__init__()
         self.probe = probe
+        self.upstreams: dict[str, RawUpstream] = {}
+
+    async def _open(self, one: FakeInstance, spec: StartSpec) -> None:
+        one.endpoint = parse_base_url(self.upstreams[one.key.service].url)
+        one.health_url = f"{self.probe.url}/"
+
+
+def cold(name: str, **settings: Any) -> ServiceSettings:
+    """A service that a WireEngine starts on demand. settings: as in `service`."""
+    return service(name, "http://127.0.0.1:{port}", engine="fake", **settings)
+
+
+class Gateway:
+    """A running Hestia. log: the access log so far. probe: who answers readiness. engine: of `cold` ones."""
+
+    def __init__(self, hestia: Hestia, engine: WireEngine, log: io.BytesIO) -> None:
+        self.hestia = hestia
+        self.engine = engine
+        self.probe = engine.probe
         self._log = log
         self.closed = False
 
@@ -138,6 +162,7 @@ class MakeGateway(Protocol):
 
     services: settings; those of engine `none` without health_url are probed at `Gateway.probe`.
     upstreams: services of engine `none` by name. hot: wait until each of engine `none` serves.
+    wakes: what the instances of `cold` services are.
     """
 
     async def __call__(
@@ -146,6 +171,7 @@ class MakeGateway(Protocol):
         ready: bool = True,
         hot: bool = True,
         settings: GatewaySettings | None = None,
+        wakes: Mapping[str, RawUpstream] | None = None,
         **upstreams: RawUpstream,
     ) -> Gateway: ...
 
@@ -160,6 +186,7 @@ async def gateways(state_dir: Path) -> AsyncIterator[MakeGateway]:
         ready: bool = True,
         hot: bool = True,
         settings: GatewaySettings | None = None,
+        wakes: Mapping[str, RawUpstream] | None = None,
         **upstreams: RawUpstream,
     ) -> Gateway:
         from hestia.app import Hestia
@@ -171,8 +198,14 @@ async def gateways(state_dir: Path) -> AsyncIterator[MakeGateway]:
         base = settings or GatewaySettings()
         base = replace(base, host="127.0.0.1", port=0, state_dir=str(state_dir / str(len(made))))
         log = io.BytesIO()
-        hestia = Hestia(Settings(gateway=base, services=configured), access_log=log)
-        running = Gateway(hestia, probe, log)
+        engine = WireEngine(probe)
+        engine.upstreams.update(wakes or {})
+        hestia = Hestia(
+            Settings(gateway=base, services=configured),
+            access_log=log,
+            plugins={"fake": lambda _: engine, "none": NoneEngine, "process": ProcessEngine},  # type: ignore[dict-item]
+        )
+        running = Gateway(hestia, engine, log)
         made.append(running)
         await hestia.start()
         if hot and ready:
@@ -190,6 +223,7 @@ async def gateways(state_dir: Path) -> AsyncIterator[MakeGateway]:
     finally:
         for running in made:
             await running.aclose()
+            await running.engine.machine.aclose()
             await running.probe.aclose()
 
 

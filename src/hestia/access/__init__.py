@@ -1,1 +1,1 @@
-""""""
+"""Who may ask for what: Host, Origin and cross-site rules."""

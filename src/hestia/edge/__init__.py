@@ -1,1 +1,1 @@
-""""""
+"""The listener and its connections: bytes to requests."""

@@ -1,1 +1,1 @@
-""""""
+"""The data path: match, lease, attempts, relay, rewriting."""

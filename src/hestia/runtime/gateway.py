@@ -142,6 +142,18 @@ class Gateway:
         self._perform(self.world.join(service, waiter, self._clock()))
         return waiter
 
+    def is_cold(self, service: ServiceId) -> bool:
+        """Whether no instance is hot. Raises ServiceNotFound."""
+        return not any(slot.state is State.HOT for slot in self.world.service(service).slots.values())
+
+    def estimate(self, service: ServiceId) -> float | None:
+        """Seconds until the service is ready, from earlier starts; None when unknown."""
+        return self._views.estimate(service)
+
+    def queued(self, service: ServiceId) -> int:
+        """Waiters of the service. Raises ServiceNotFound."""
+        return len(self.world.service(service).queue)
+
     def leave(self, service: ServiceId, waiter: Waiter) -> None:
         """The waiter's client left: its place is free at once."""
         self.world.leave(service, waiter)
@@ -279,6 +291,11 @@ class Gateway:
             handle.cancel()
         self._timers.clear()
         return self._not_cold()
+
+    def hurry(self) -> None:
+        """End the grace of every stop under way."""
+        for service in self.services():
+            self._perform(self.world.stop(service, self._clock(), force=True, cause="shutdown"))
 
     def _not_cold(self) -> list[str]:
         return [

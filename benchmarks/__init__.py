@@ -1,0 +1,1 @@
+"""Hestia measured against nginx, Caddy and Envoy: `benchmarks/run`. Standard library only."""

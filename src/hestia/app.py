@@ -1,0 +1,295 @@
+"""Composition root: the only module that knows concrete classes. Read `Hestia._compose` top to bottom.
+
+`serve` runs one gateway in the foreground with signals; `Hestia` is the same thing for tests and for the
+bridge. `uvicorn hestia.app:app` finds `app` here (made on first access, see `hestia.bridge`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import uvloop
+
+from hestia import __version__
+from hestia.api.application import create_api
+from hestia.api.control import ConfigRow, ConfigView
+from hestia.api.server import ControlServer
+from hestia.config import effective
+from hestia.core.model import Endpoint, Settings
+from hestia.core.ports import Engine, EngineContext, EnginePlugin, Recorder, Store
+from hestia.edge.server import EdgeServer
+from hestia.engines.registry import EngineRegistry
+from hestia.http1.pool import Pool
+from hestia.proxy.service import DataPath
+from hestia.runtime.gateway import Gateway
+from hestia.runtime.tasks import Tasks
+from hestia.store.folder import StateFolder
+from hestia.store.memory import MemoryStore
+from hestia.telemetry import logs
+from hestia.telemetry.access import AccessLog
+from hestia.telemetry.recorder import LogRecorder
+from hestia.telemetry.writer import LineWriter, Stream
+
+if TYPE_CHECKING:
+    from hestia.bridge import Bridge
+
+log = logging.getLogger(__name__)
+
+STOP_LIMIT: Final = 30.0  # seconds services get to stop at exit, their own grace included
+DRAIN_LIMIT: Final = 30.0  # seconds open exchanges get to finish (DR-02)
+
+
+class Hestia:
+    """One gateway: built, started, closed. Constructors only store; `start` does the work.
+
+    access_log: where access lines go when the settings want them; None is standard error. plugins: engine
+    name → plug-in, None finds the installed ones. unix_path: a socket to listen on instead of TCP; who
+    speaks there is trusted to name the client (the bridge).
+    """
+
+    gateway: Gateway
+    address: tuple[str, int]  # where it listens; (unix_path, 0) on a unix socket
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        access_log: Stream | None = None,
+        plugins: Mapping[str, EnginePlugin] | None = None,
+        store: Store | None = None,
+        recorder: Recorder | None = None,
+        unix_path: str = "",
+    ) -> None:
+        self.settings = settings
+        self._access_stream = access_log
+        self._plugins = plugins
+        self._store: Store = store or MemoryStore()
+        self._recorder: Recorder = recorder or LogRecorder()
+        self._unix_path = unix_path
+        self._tasks = Tasks()
+        self._state = StateFolder(settings.gateway.state_dir)
+        self._cleanup = contextlib.AsyncExitStack()
+        self._edge: EdgeServer | None = None
+        self._hurry = asyncio.Event()
+
+    async def start(self) -> None:
+        """Listen when this returns. Raises ConfigError, OSError (the address cannot be used)."""
+        try:
+            await self._compose()
+        except BaseException:
+            await self.aclose(drain=0.0)
+            raise
+
+    async def _compose(self) -> None:
+        """Build in the order of use. What is pushed on `_cleanup` is undone in the opposite order."""
+        settings, clock = self.settings.gateway, asyncio.get_running_loop().time
+        cleanup = self._cleanup
+        gateway_id = self._state.open()
+        cleanup.callback(self._state.close)
+        runtime_dir = tempfile.mkdtemp(prefix="hestia-")
+        cleanup.callback(shutil.rmtree, runtime_dir, ignore_errors=True)
+        cleanup.push_async_callback(self._store.aclose)
+        cleanup.push_async_callback(self._tasks.aclose)
+        engines = self._make_engines(EngineContext(gateway_id, settings.state_dir))
+        for engine in engines.values():
+            cleanup.push_async_callback(engine.aclose)
+        pool = Pool(spawn=self._tasks.spawn, clock=clock)
+        cleanup.callback(pool.close)
+        self.gateway = Gateway(
+            self.settings,
+            gateway=gateway_id,
+            engines=engines,
+            store=self._store,
+            recorder=self._recorder,
+            tasks=self._tasks,
+            version=__version__,
+            closed=pool.forget,
+        )
+        api = create_api(self.gateway, version=__version__, config=self._config_view)
+        control = ControlServer(api, os.path.join(runtime_dir, "control"), spawn=self._tasks.spawn)
+        await control.start()
+        cleanup.push_async_callback(control.aclose)
+        data_path = DataPath(
+            self.settings,
+            self.gateway,
+            pool,
+            control=Endpoint("http", "", 0, unix_path=control.path),
+            on_done=self._access_log(),
+            clock=clock,
+            trust_unix=bool(self._unix_path),
+        )
+        self._edge = edge = EdgeServer(
+            settings.host,
+            settings.port,
+            data_path.handler,
+            refuse=data_path.refusal,
+            clock=clock,
+            swept=pool.sweep,
+            unix_path=self._unix_path,
+        )
+        cleanup.push_async_callback(edge.aclose)
+        self.gateway.watch_engines()
+        await edge.start()
+        self.address = (self._unix_path, 0) if self._unix_path else edge.addresses[0]
+
+    def _make_engines(self, context: EngineContext) -> dict[str, Engine]:
+        """One engine object for each engine that a service uses."""
+        used = {one.engine for service in self.settings.services.values() for one in service.instances}
+        if self._plugins is not None:
+            return {name: self._plugins[name](context) for name in sorted(used)}
+        registry = EngineRegistry()
+        return {name: registry.plugin(name)(context) for name in sorted(used)}
+
+    def _access_log(self) -> Callable[[Any], None]:  # of AccessRecord; the proxy's own type fits it
+        settings = self.settings.gateway
+        if not settings.access_log:
+            return lambda _record: None
+        form = logs.choose_form(settings.log_format, terminal=sys.stderr.isatty())
+        access = AccessLog(self._access_stream or sys.stderr.buffer, form=form)
+        self._cleanup.callback(access.close)
+        return access.record
+
+    def _config_view(self) -> ConfigView:
+        rows = tuple(ConfigRow(row.key, row.value, row.source) for row in effective(self.settings))
+        return ConfigView(path=self.settings.config_path, rows=rows, warnings=self.settings.warnings)
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def hurry(self) -> None:
+        """A second wish to end: cut what is open, give services no further grace."""
+        self._hurry.set()
+
+    @property
+    def open_connections(self) -> int:
+        """Connections of clients."""
+        return self._edge.open if self._edge is not None else 0
+
+    async def aclose(self, *, drain: float = DRAIN_LIMIT) -> list[str]:
+        """Let open exchanges finish for `drain` seconds, stop every service, leave nothing.
+
+        Returns instances that did not stop, as `service/instance`. Safe to call twice.
+        """
+        left: list[str] = []
+        try:
+            if self._edge is not None:
+                edge, self._edge = self._edge, None
+                self.gateway.drain()
+                edge.stop_accepting()
+                await self._unless_hurried(edge.drain(drain))
+                edge.cut()
+                stopping = self._tasks.spawn(self._stop_services(left), "stop services")
+                await self._unless_hurried(asyncio.shield(stopping))
+                if not stopping.done():
+                    self.gateway.hurry()
+                    await stopping
+        finally:
+            await self._cleanup.aclose()
+        return left
+
+    async def _stop_services(self, left: list[str]) -> None:
+        left += await self.gateway.stop_all(timeout=STOP_LIMIT)
+
+    async def _unless_hurried(self, wait: Any) -> None:  # any awaitable without a result of use
+        """Wait for it, or until `hurry`."""
+        waits = {asyncio.ensure_future(wait), asyncio.ensure_future(self._hurry.wait())}  # noqa: TID251 - both end here
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for one in waits:
+            one.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
+def serve(settings: Settings, *, on_started: Callable[[Hestia], None]) -> int:
+    """Run one gateway until SIGTERM or Ctrl-C; a second one ends at once. Returns the exit code.
+
+    on_started: called on the loop once it listens. Raises ConfigError, OSError.
+    """
+    stream = LineWriter(sys.stderr.buffer)
+    terminal = sys.stderr.isatty()
+    logs.configure(
+        stream,
+        level=settings.gateway.log_level,
+        form=logs.choose_form(settings.gateway.log_format, terminal=terminal),
+        colour=logs.choose_colour(os.environ, terminal=terminal),
+    )
+    raise_descriptor_limit()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(settings, stream, on_started))
+    finally:
+        stream.close()
+
+
+async def _serve(settings: Settings, stream: Stream, on_started: Callable[[Hestia], None]) -> int:
+    loop = asyncio.get_running_loop()
+    hestia = Hestia(settings, access_log=stream)
+    wanted = asyncio.Event()
+
+    def end(name: str) -> None:
+        if wanted.is_set():
+            hestia.hurry()
+            return
+        wanted.set()
+        log.info(
+            "%s: letting open requests end (%d connections), then stopping services; once more ends at once",
+            name,
+            hestia.open_connections,
+            extra={"event_type": "gateway_draining"},
+        )
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, number.name)
+    loop.add_signal_handler(signal.SIGHUP, _hung_up, end)
+    await hestia.start()
+    on_started(hestia)
+    # What lives from here on was made for good: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    await wanted.wait()
+    left = await hestia.aclose()
+    for name in left:
+        log.error("Still running, could not be stopped: %s", name, extra={"event_type": "left_running"})
+    log.info("Hestia has ended", extra={"event_type": "gateway_stopped"})
+    return 1 if left else 0
+
+
+def _hung_up(end: Callable[[str], None]) -> None:
+    """The terminal was closed: end in order. Elsewhere SIGHUP asks for a reload, which is not built yet."""
+    if sys.stderr.isatty():
+        end("SIGHUP")
+    else:
+        log.warning(
+            "SIGHUP: reloading the configuration is not available yet; restart the gateway instead",
+            extra={"event_type": "reload_refused"},
+        )
+
+
+def raise_descriptor_limit() -> None:
+    """As many open files as the system allows (LI-14)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # an unlimited one may be beyond what the kernel takes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+_bridge: list[Bridge] = []
+
+
+def __getattr__(name: str) -> Bridge:
+    """`app` for `uvicorn hestia.app:app`, made when it is asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hestia.bridge import Bridge  # nobody else needs it
+
+    if not _bridge:
+        _bridge.append(Bridge())
+    return _bridge[0]

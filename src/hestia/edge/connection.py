@@ -1,0 +1,479 @@
+"""One client connection: bytes to requests, one exchange at a time, in order.
+
+Counts head bytes while a head is open (the parser joins the fragments of a field before it calls back),
+queues what is pipelined, holds deadlines as fields, and tells the exchange what the client does. What a
+request means is the handler's business. Source: proxy-semantics 0.4, U3…U28, TO-01…04, LI, CA.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import httptools
+
+from hestia.core.errors import (
+    BadRequest,
+    HeadTooLarge,
+    HestiaError,
+    MethodNotAllowed,
+    RequestTimeout,
+    VersionNotSupported,
+)
+from hestia.http1 import target as targets
+from hestia.http1.framing import CHUNKED, NO_BODY
+from hestia.http1.heads import HEAD_MAX, Field, Request, check_size, read_request
+
+FIRST_BYTE_TIMEOUT: Final = 10.0  # seconds (TO-01)
+HEAD_TIMEOUT: Final = 15.0  # seconds for a whole head (TO-02)
+BODY_TIMEOUT: Final = 60.0  # seconds between reads of a body (TO-03)
+KEEP_ALIVE_TIMEOUT: Final = 75.0
+WRITE_TIMEOUT: Final = 120.0  # seconds a client may leave our bytes unread (TO-09)
+HIGH_WATER: Final = 64 * 1024  # bytes (SB-04)
+LOW_WATER: Final = 16 * 1024
+PIPELINED: Final = 16  # requests waiting behind the running one (LI-13)
+DISCARD_LIMIT: Final = 1024 * 1024  # bytes of an unwanted body that are read away (CA-07)
+DISCARD_TIMEOUT: Final = 2.0  # seconds
+NEVER: Final = float("inf")
+
+
+class Exchange(Protocol):
+    """What a handler makes of a request. Every call is synchronous."""
+
+    def begin(self) -> None: ...
+    def body(self, data: bytes) -> None: ...
+    def body_end(self) -> None: ...
+    def body_failed(self, error: HestiaError) -> None: ...
+    def body_timeout(self) -> None: ...
+    def client_gone(self) -> None: ...
+    def draining(self) -> None: ...
+    def client_writable(self, writable: bool) -> None: ...
+    def sweep(self, now: float) -> None: ...
+
+
+class Pending:
+    """A request that was parsed while another one is being answered, with the body bytes that came."""
+
+    __slots__ = ("ended", "error", "parts", "request")
+
+    def __init__(self, request: Request | None, error: HestiaError | None = None) -> None:
+        self.request = request
+        self.error = error
+        self.parts: list[bytes] = []
+        self.ended = False
+
+
+Handler = Callable[[Request, "ClientConnection"], Exchange]
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client. Fields by lifetime: the connection's, the open head's, the running exchange's.
+
+    handler: makes the exchange for a request. refuse: bytes of the answer to what could not be parsed.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        refuse: Callable[[HestiaError, ClientConnection], bytes],
+        *,
+        clock: Callable[[], float],
+        opened: Callable[[ClientConnection], bool],
+        closed: Callable[[ClientConnection], None],
+    ) -> None:
+        self._handler = handler
+        self._refuse_with = refuse
+        self._clock = clock
+        self._opened = opened
+        self._closed = closed
+        self.transport: asyncio.Transport | None = None
+        self.peer = ""
+        self.port = 0
+        self.fd = -1
+        self.forwarded: tuple[bytes, bytes] = (b"", b"")  # host → block, kept by the proxy
+        self.deadline = NEVER
+        self.write_deadline = NEVER
+        self.writable = True
+        self.draining = False  # answer what runs, then close
+        self._timeout_is_head = False
+        self._parser = httptools.HttpRequestParser(self)
+        self._pending: deque[Pending] = deque()
+        self._ended = False  # nothing that follows is parsed
+        self._raw = False  # bytes go to the exchange as they come
+        # the open head
+        self._count = 0
+        self._in_head = False
+        self._url = b""
+        self._fields: list[Field] = []
+        self._foreign = False  # an upgrade offer that is not a WebSocket: the parser stops behind the head
+        self._resuming = False  # a made-up head is being fed
+        # the running exchange
+        self.exchange: Exchange | None = None
+        self._current: Pending | None = None  # the message being parsed, when it is not the running one
+        self._body_open = False  # the running request's body has not ended
+        self._discard = 0  # bytes of a body nobody wants that are still read away
+        self._keep = True
+        self._framing = NO_BODY
+
+    # -- what the exchange calls ---------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def pause(self) -> None:
+        """Stop reading; the sweep polls for a hang-up meanwhile (P13)."""
+        if self.transport is not None and self.transport.is_reading():
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self.transport is None or self.transport.is_closing() or len(self._pending) >= PIPELINED:
+            return
+        if not self.transport.is_reading():
+            self.transport.resume_reading()
+
+    def expect_body(self) -> None:
+        """The client's body is awaited from now on (TO-03)."""
+        if self._body_open:
+            self.deadline = self._clock() + BODY_TIMEOUT
+
+    @property
+    def body_open(self) -> bool:
+        """Whether the running request's body has not ended yet."""
+        return self._body_open
+
+    def splice(self) -> None:
+        """Give the exchange every byte from here on."""
+        self._raw = True
+        self.deadline = NEVER
+
+    def finished(self, *, keep: bool) -> None:
+        """The exchange has written its whole answer. keep: the connection may serve the next request."""
+        self.exchange = None
+        keep = keep and self._keep and not self.draining and not self._raw
+        if self._body_open:  # a body nobody wants: read it away within bounds, then go on or close (CA-07)
+            self._discard = DISCARD_LIMIT
+            self._keep = keep
+            self.deadline = self._clock() + DISCARD_TIMEOUT
+            self.resume()
+            return
+        self._next(keep)
+
+    def abort(self) -> None:
+        """Cut the connection as it stands: the client sees a truncated answer (BF-16)."""
+        self.exchange = None
+        self._ended = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    def close(self) -> None:
+        """Close once everything that was written is out."""
+        self._ended = True
+        if self.transport is not None and not self.transport.is_closing():
+            self.write_deadline = self._clock() + WRITE_TIMEOUT
+            self.transport.close()
+
+    def drain(self) -> None:
+        """Answer what runs and close behind it; close now where nothing runs."""
+        self.draining = True
+        exchange = self.exchange
+        if exchange is None and not self._pending:
+            self.close()
+        elif exchange is not None:
+            exchange.draining()
+
+    def cut(self) -> None:
+        """End at once, whatever runs."""
+        self._gone()
+
+    def _next(self, keep: bool) -> None:
+        if not keep or (self._ended and not self._pending):
+            self.close()
+            return
+        if not self._pending:
+            self.deadline = self._clock() + KEEP_ALIVE_TIMEOUT
+            self.resume()
+            return
+        pending = self._pending.popleft()
+        if self._current is pending:
+            self._current = None
+        if pending.request is None:
+            assert pending.error is not None
+            self._answer_refusal(pending.error)
+            return
+        self._start(pending.request, ended=pending.ended)
+        exchange = self.exchange
+        for part in pending.parts:
+            if self.exchange is exchange and exchange is not None:
+                exchange.body(part)
+        if pending.ended and self.exchange is exchange and exchange is not None:
+            exchange.body_end()
+        self.resume()
+
+    def _start(self, request: Request, *, ended: bool) -> None:
+        self._keep = request.keep_alive
+        self._framing = request.length
+        self._body_open = request.length != NO_BODY and not ended
+        self.deadline = NEVER
+        self.exchange = exchange = self._handler(request, self)
+        exchange.begin()
+
+    # -- what the loop calls -------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.peer, self.port = str(peer[0]).partition("%")[0], int(peer[1])
+        sock = transport.get_extra_info("socket")
+        self.fd = sock.fileno() if sock is not None else -1
+        self.deadline = self._clock() + FIRST_BYTE_TIMEOUT
+        if not self._opened(self):
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._raw:
+            if self.exchange is not None:
+                self.exchange.body(data)
+            return
+        if self._ended:
+            return
+        if not self._count and not self._body_open:
+            self.deadline = self._clock() + HEAD_TIMEOUT
+        self._count += len(data)
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgraded:
+            self._upgraded(data[upgraded.args[0] :])
+            return
+        except httptools.HttpParserCallbackError as exc:
+            cause = exc.__cause__ or exc.__context__
+            if not isinstance(cause, HestiaError):
+                raise
+            self._refuse(cause)
+            return
+        except httptools.HttpParserError as exc:
+            self._refuse(self._garbage(exc))
+            return
+        if self._in_head:
+            if self._count > HEAD_MAX:
+                self._refuse(HeadTooLarge(f"The request head is longer than {HEAD_MAX} bytes."))
+        elif self._body_open and self.exchange is not None and self.deadline is not NEVER:
+            self.deadline = self._clock() + BODY_TIMEOUT
+        if len(self._pending) >= PIPELINED:
+            self.pause()
+
+    def eof_received(self) -> bool:
+        """A FIN means gone: it cannot be told from a leaving client (SL-06)."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.client_gone()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        exchange, self.exchange = self.exchange, None
+        self._pending.clear()
+        self.deadline = self.write_deadline = NEVER
+        self._closed(self)
+        if exchange is not None:
+            exchange.client_gone()
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        self.write_deadline = self._clock() + WRITE_TIMEOUT
+        if self.exchange is not None:
+            self.exchange.client_writable(False)
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        self.write_deadline = NEVER
+        if self.exchange is not None:
+            self.exchange.client_writable(True)
+
+    def sweep(self, now: float) -> None:
+        """Once a second: compare the deadlines, look for a hang-up where reading is paused."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.sweep(now)
+        transport = self.transport
+        if transport is None:
+            return
+        if now >= self.write_deadline:
+            self._gone()
+        elif now >= self.deadline:
+            self._expired()
+        elif exchange is not None and not transport.is_reading() and hung_up(self.fd):
+            self._gone()
+
+    def _gone(self) -> None:
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.client_gone()
+        self.abort()
+
+    def _expired(self) -> None:
+        self.deadline = NEVER
+        if self.exchange is not None:
+            if self._body_open:
+                self.exchange.body_timeout()
+            return
+        if self._discard or not self._count or not self._in_head:
+            self.close()
+        else:
+            self._refuse(RequestTimeout(f"The request head did not arrive within {HEAD_TIMEOUT:g} s."))
+
+    # -- what the parser calls -----------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if not self._resuming:
+            self._in_head = True
+            self._url, self._fields = b"", []
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head and not self._resuming:  # later ones are trailers and are ignored (HQ-10)
+            self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._resuming:
+            self._resuming = False
+            return
+        self._in_head = False
+        if self._ended:
+            return
+        request = self._read_head()
+        self._foreign = self._parser.should_upgrade() and not request.offers_websocket
+        self._count = 0
+        if not request.keep_alive or request.offers_websocket:
+            self._ended = True
+        if self.exchange is None and not self._body_open:
+            self._start(request, ended=False)
+        else:
+            self._current = Pending(request)
+            self._pending.append(self._current)
+
+    def on_body(self, data: bytes) -> None:
+        if self._current is not None:
+            self._current.parts.append(data)
+        elif self.exchange is not None:
+            self.exchange.body(data)
+        elif self._body_open:
+            self._discard -= len(data)
+            if self._discard <= 0:
+                self.close()
+
+    def on_message_complete(self) -> None:
+        if self._foreign:  # llhttp calls the message complete at the head of an upgrade offer
+            return
+        self._message_ended()
+
+    def _message_ended(self) -> None:
+        self._count = 0
+        if self._current is not None:
+            self._current.ended = True
+            self._current = None
+            return
+        if not self._body_open:
+            if self.exchange is not None:
+                self.exchange.body_end()
+            return
+        self._body_open = False
+        self.deadline = NEVER
+        if self.exchange is not None:
+            self.exchange.body_end()
+        else:
+            self._discard = 0
+            self._next(self._keep)
+
+    # -- what cannot be served -----------------------------------------------------------------
+
+    def _read_head(self) -> Request:
+        """The head the parser has just completed. Raises what it is refused with; the connection closes."""
+        parser, url = self._parser, self._url
+        version, method = parser.get_http_version(), parser.get_method()
+        if version not in ("1.1", "1.0"):
+            raise VersionNotSupported(f"HTTP/{version} is not spoken here; use HTTP/1.1.")
+        if method == b"CONNECT":
+            raise MethodNotAllowed("CONNECT is not offered: this is no forward proxy.")
+        targets.check_length(url)
+        check_size(len(method) + len(url) + 11, self._fields)
+        request = read_request(method, url, 1 if version == "1.1" else 0, self._fields)
+        request.keep_alive = parser.should_keep_alive()
+        return request
+
+    def _garbage(self, exc: Exception) -> HestiaError:
+        if isinstance(exc, httptools.HttpParserInvalidMethodError):
+            return BadRequest("The request line does not begin with a method that is known here.")
+        return BadRequest(f"The bytes received are not valid HTTP/1.1 ({exc}).")
+
+    def _refuse(self, error: HestiaError) -> None:
+        """Answer what could not be parsed, in its turn, and close (SE-03)."""
+        self._ended = True
+        self._in_head = False
+        if self.exchange is not None and self._body_open and self._current is None:
+            self.exchange.body_failed(error)  # the running request's own body is broken
+        elif self.exchange is not None or self._pending:
+            if self._current is not None and self._current in self._pending:
+                self._pending.remove(self._current)
+            self._current = None
+            self._pending.append(Pending(None, error))
+        else:
+            self._answer_refusal(error)
+
+    def _answer_refusal(self, error: HestiaError) -> None:
+        self.write(self._refuse_with(error, self))
+        self._body_open = False
+        self.close()
+
+    def _upgraded(self, rest: bytes) -> None:
+        """The parser stops behind an upgrade offer. A WebSocket takes the rest as its first bytes; any other
+        offer is dropped, and parsing goes on with a fresh parser (0.4 point 2, UP-06)."""
+        pending = self._current
+        request = pending.request if pending is not None else None
+        exchange = self.exchange
+        if not self._foreign:
+            self._raw = exchange is not None and pending is None
+            if rest and exchange is not None and pending is None:
+                exchange.body(rest)
+            return
+        self._foreign = False
+        framing = self._framing if request is None else request.length
+        self._parser = httptools.HttpRequestParser(self)
+        if framing == NO_BODY:
+            self._message_ended()
+        else:
+            self._resuming = True
+            self._parser.feed_data(_made_up_head(framing))
+        if rest and not self._ended:
+            self._feed(rest)
+
+    def __repr__(self) -> str:
+        return (
+            f"<ClientConnection {self.peer}:{self.port} busy={self.exchange is not None} "
+            f"pending={len(self._pending)}>"
+        )
+
+
+def _made_up_head(length: int) -> bytes:
+    """A head of the same framing, so that a fresh parser reads the body as a body."""
+    framing = b"Transfer-Encoding: chunked" if length == CHUNKED else b"Content-Length: %d" % length
+    return b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n"
+
+
+def hung_up(fd: int) -> bool:
+    """Whether the peer has closed or reset, on a descriptor that the loop does not read now."""
+    if fd < 0:
+        return False
+    poll = select.poll()
+    poll.register(fd, select.POLLRDHUP)
+    return bool(poll.poll(0))

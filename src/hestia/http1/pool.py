@@ -1,0 +1,241 @@
+"""Idle upstream connections by generation, and dialling. It never queues and has no cap (CP-07).
+
+A connection is handed out most recently used first, checked for a hang-up the loop has not delivered, and
+not given to a request that must not be repeated when it has been idle long. Dialling is the one thing on
+the way of a request that needs a task. Source: proxy-semantics CP-01…13.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hestia.core.errors import ConnectFailed, ConnectTimeout, UpstreamError, UpstreamTlsFailed
+from hestia.core.model import Endpoint, InstanceKey
+from hestia.http1.heads import Response
+from hestia.http1.upstream import (
+    IDLE_TIMEOUT,
+    MAX_AGE,
+    MAX_USES,
+    UpstreamConnection,
+)
+
+NONIDEMPOTENT_IDLE: Final = 1.0  # seconds (CP-06)
+LOOK_AFTER: Final = 0.05  # seconds idle before a look at the descriptor (CP-04)
+STAGGER: Final = 0.25  # seconds between addresses (CP-10)
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+Outcome = UpstreamConnection | UpstreamError
+Key = InstanceKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    """Connections by what they do."""
+
+    idle: int
+    in_use: int
+    connecting: int
+
+
+class Dial:
+    """One attempt to connect. `wanted` is None once nobody waits for it any more."""
+
+    __slots__ = ("task", "wanted")
+
+    def __init__(self, wanted: Callable[[Outcome], None]) -> None:
+        self.wanted: Callable[[Outcome], None] | None = wanted
+        self.task: asyncio.Task[None] | None = None
+
+
+class Pool:
+    """See the module docstring. Keys are generations; None is the control API."""
+
+    def __init__(self, *, spawn: Spawn, clock: Callable[[], float]) -> None:
+        self._spawn = spawn
+        self._clock = clock
+        self._idle: dict[Key, list[UpstreamConnection]] = {}
+        self._in_use: set[UpstreamConnection] = set()
+        self._dials: set[Dial] = set()
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+
+    def checkout(self, key: Key, *, idempotent: bool) -> UpstreamConnection | None:
+        """An idle connection that is fit for this request, or None."""
+        idle = self._idle.get(key)
+        if not idle:
+            return None
+        now = self._clock()
+        while idle:
+            connection = idle[-1]
+            rested = now - connection.idle_since
+            if rested > NONIDEMPOTENT_IDLE and not idempotent:
+                return None
+            idle.pop()
+            if now > connection.usable_until or (rested > LOOK_AFTER and _readable(connection.fd)):
+                connection.abort()
+                continue
+            self._in_use.add(connection)
+            return connection
+        return None
+
+    def dial(
+        self,
+        key: Key,
+        endpoint: Endpoint,
+        timeout: float,
+        wanted: Callable[[Outcome], None],
+        *,
+        tls_verify: bool,
+    ) -> Dial:
+        """Connect; `wanted` gets the connection, or why there is none. timeout: seconds for all addresses."""
+        dial = Dial(wanted)
+        self._dials.add(dial)
+        dial.task = self._spawn(self._dial(dial, key, endpoint, timeout, tls_verify), f"dial {endpoint}")
+        return dial
+
+    def give_up(self, dial: object) -> None:
+        """Nobody waits for this dial any more."""
+        assert isinstance(dial, Dial)
+        dial.wanted = None
+        if dial.task is not None:
+            dial.task.cancel()
+
+    async def _dial(self, dial: Dial, key: Key, endpoint: Endpoint, timeout: float, tls_verify: bool) -> None:
+        outcome: Outcome
+        try:
+            async with asyncio.timeout(timeout):
+                outcome = await self._open(key, endpoint, tls_verify)
+        except TimeoutError:
+            outcome = ConnectTimeout(
+                f"{endpoint} did not accept a connection within {timeout:g} s (connect_timeout).",
+                cause="timeout",
+            )
+        except ssl.SSLError as exc:
+            outcome = UpstreamTlsFailed(f"TLS with {endpoint} failed: {exc.reason or exc}.", cause="denied")
+        except OSError as exc:
+            outcome = _connect_failed(endpoint, exc)
+        finally:
+            self._dials.discard(dial)
+        wanted = dial.wanted
+        if wanted is not None:
+            wanted(outcome)
+        elif isinstance(outcome, UpstreamConnection):
+            outcome.abort()
+
+    async def _open(self, key: Key, endpoint: Endpoint, tls_verify: bool) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        context = self._context(verify=tls_verify) if endpoint.scheme == "https" else None
+        name = (endpoint.tls_name or endpoint.host) if context is not None else None
+        connection = UpstreamConnection(self)
+        connection.key = key
+        connection.made_at = self._clock()
+        if endpoint.unix_path:
+            await loop.create_unix_connection(
+                lambda: connection, endpoint.unix_path, ssl=context, server_hostname=name
+            )
+        else:
+            await loop.create_connection(
+                lambda: connection,
+                endpoint.host,
+                endpoint.port,
+                ssl=context,
+                server_hostname=name,
+                happy_eyeballs_delay=STAGGER if not context else None,
+            )
+        self._in_use.add(connection)
+        return connection
+
+    def _context(self, *, verify: bool) -> ssl.SSLContext:
+        context = self._contexts.get(verify)
+        if context is None:
+            context = self._contexts[verify] = ssl.create_default_context()
+            if not verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+        return context
+
+    # -- http1.upstream.Owner ------------------------------------------------------------------
+
+    def done(self, connection: UpstreamConnection, head: Response, *, reusable: bool) -> None:
+        """The response is complete: keep the connection or close it (CP-02)."""
+        self._in_use.discard(connection)
+        now = self._clock()
+        fits = reusable and connection.uses < MAX_USES and now - connection.made_at < MAX_AGE
+        if not fits or connection.transport is None or connection.transport.is_closing():
+            connection.abort()
+            return
+        connection.resume()
+        connection.idle_since = now
+        promised = IDLE_TIMEOUT if head.idle_limit is None else head.idle_limit - 1.0
+        connection.usable_until = now + min(IDLE_TIMEOUT, promised)
+        self._idle.setdefault(connection.key, []).append(connection)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """The connection is gone, or of no use any more."""
+        self._in_use.discard(connection)
+        idle = self._idle.get(connection.key)
+        if idle and connection in idle:
+            idle.remove(connection)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def forget(self, key: InstanceKey) -> None:
+        """A generation ends: close what idles (CP-01)."""
+        for connection in self._idle.pop(key, ()):
+            connection.abort()
+
+    def sweep(self, now: float) -> None:
+        """Close what was idle too long."""
+        for key in list(self._idle):
+            kept = []
+            for connection in self._idle[key]:
+                if now > connection.usable_until:
+                    connection.abort()
+                else:
+                    kept.append(connection)
+            if kept:
+                self._idle[key] = kept
+            else:
+                del self._idle[key]
+
+    def close(self) -> None:
+        """Close every connection."""
+        for idle in list(self._idle.values()):
+            for connection in list(idle):
+                connection.abort()
+        self._idle.clear()
+        for connection in list(self._in_use):
+            connection.abort()
+
+    def statistics(self) -> PoolStatistics:
+        idle = sum(len(connections) for connections in self._idle.values())
+        return PoolStatistics(idle=idle, in_use=len(self._in_use), connecting=len(self._dials))
+
+
+def _readable(fd: int) -> bool:
+    """Bytes or a hang-up on an idle connection: either way it is not fit for use (CP-03)."""
+    if fd < 0:
+        return False
+    poll = select.poll()
+    poll.register(fd, select.POLLIN | select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def _connect_failed(endpoint: Endpoint, exc: OSError) -> UpstreamError:
+    text = exc.strerror or str(exc)
+    if isinstance(exc, socket.gaierror):
+        return ConnectFailed(f'The name "{endpoint.host}" cannot be resolved: {text}.', cause="dns")
+    if (
+        isinstance(exc, ConnectionRefusedError)
+        or "refused" in text.lower()
+        or isinstance(exc, FileNotFoundError)
+    ):
+        return ConnectFailed(
+            f"Nobody listens at {endpoint}.", cause="refused", remedy="start the service, or correct base_url"
+        )
+    return ConnectFailed(f"{endpoint} cannot be reached: {text}.", cause="unreachable")

@@ -1,0 +1,344 @@
+"""One connection to an upstream: writes one request, parses one response at a time, tells its exchange.
+
+The parser is new for each response and never lenient. What llhttp accepts although it is dangerous is
+refused here (P8); a message with no request outstanding destroys the connection (CP-03). Owns the socket,
+not the decision to retry. Source: RFC 9112 §6, proxy-semantics P1…P13, BF-11…21, CP, NB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+import httptools
+
+from hestia.core.errors import (
+    UpstreamDisconnected,
+    UpstreamError,
+    UpstreamInvalidStatus,
+    UpstreamProtocolError,
+)
+from hestia.core.model import InstanceKey
+from hestia.http1 import framing
+from hestia.http1.framing import UNTIL_CLOSE
+from hestia.http1.heads import FIELDS_MAX, HEAD_MAX, Field, Response, read_response
+
+INTERIM_LIMIT: Final = 16  # 1xx answers per exchange (UP-01)
+IDLE_TIMEOUT: Final = 4.0  # seconds an idle connection is kept (TO-15)
+MAX_AGE: Final = 300.0  # seconds (CP-02)
+MAX_USES: Final = 1000
+HIGH_WATER: Final = 64 * 1024
+
+
+class Exchange(Protocol):
+    """Who sent the request: told everything, in order, in the call of the read that brought it."""
+
+    def response_head(self, head: Response) -> None: ...
+    def response_body(self, data: bytes) -> None: ...
+    def response_end(self, trailers: list[Field]) -> None: ...
+    def response_flush(self) -> None: ...
+    def response_failed(self, error: UpstreamError, *, clean: bool) -> None: ...
+    def upstream_writable(self, writable: bool) -> None: ...
+
+
+class Owner(Protocol):
+    """The pool, as a connection sees it."""
+
+    def done(self, connection: UpstreamConnection, head: Response, *, reusable: bool) -> None: ...
+    def lost(self, connection: UpstreamConnection) -> None: ...
+
+
+class _Stop(Exception):
+    """Ends the parsing behind a HEAD answer; the parser itself cannot be told (P1)."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection to one upstream. At most one exchange at a time; never pipelined (CP-11).
+
+    Fields by lifetime: the connection's, then those of the running response (set anew by `begin`).
+    """
+
+    __slots__ = (
+        "_bodyless",
+        "_count",
+        "_done",
+        "_eof",
+        "_fields",
+        "_head",
+        "_interim",
+        "_no_body",
+        "_parser",
+        "_reason",
+        "_splicing",
+        "_surplus",
+        "_trailers",
+        "exchange",
+        "fd",
+        "idle_since",
+        "key",
+        "made_at",
+        "owner",
+        "request_done",
+        "transport",
+        "usable_until",
+        "uses",
+        "writable",
+    )
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.key: InstanceKey | None = None
+        self.transport: asyncio.Transport | None = None
+        self.exchange: Exchange | None = None
+        self.fd = -1
+        self.made_at = 0.0
+        self.idle_since = 0.0
+        self.usable_until = 0.0
+        self.uses = 0
+        self.writable = True
+        self._eof = False
+        self._splicing = False
+
+    # -- what the exchange calls ---------------------------------------------------------------
+
+    def begin(self, exchange: Exchange, *, no_body: bool) -> None:
+        """Take this connection for one exchange. no_body: the request is HEAD (NB-01)."""
+        self.exchange = exchange
+        self.uses += 1
+        self.request_done = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._fields: list[Field] = []
+        self._trailers: list[Field] = []
+        self._reason = b""
+        self._head: Response | None = None
+        self._count = 0
+        self._interim = 0
+        self._no_body = no_body
+        self._bodyless = no_body
+        self._done = False
+        self._surplus = False
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def pause(self) -> None:
+        if self.transport is not None and self.transport.is_reading():
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self.transport is not None and not self.transport.is_reading() and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def splice(self) -> None:
+        """From here on bytes go to the exchange as they come."""
+        self._splicing = True
+
+    def abort(self) -> None:
+        """Close at once; the exchange, if any, is not told."""
+        self.exchange = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    def finish(self, limit: float) -> None:
+        """Close when what was written is out, at the latest after `limit` seconds; nobody is told."""
+        self.exchange = None
+        transport = self.transport
+        if transport is None:
+            return
+        transport.close()
+        if transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(limit, transport.abort)
+
+    # -- what the loop calls -------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER, low=HIGH_WATER // 4)
+        sock = transport.get_extra_info("socket")
+        self.fd = sock.fileno() if sock is not None else -1
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:  # bytes that nobody asked for (CP-03)
+            self.abort()
+            self.owner.lost(self)
+            return
+        if self._splicing:
+            exchange.response_body(data)
+            exchange.response_flush()
+            return
+        if self._head is None:
+            self._count += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgraded:
+            self._upgraded(data[upgraded.args[0] :])
+            return
+        except httptools.HttpParserCallbackError as exc:
+            self._stopped(exc, data)
+        except httptools.HttpParserError as exc:
+            if not self._done:
+                self._fail(UpstreamProtocolError(f"The service's answer is not valid HTTP/1.1 ({exc})."))
+                return
+            self._surplus = True
+        if self.exchange is not exchange:
+            return
+        if self._head is None and self._count > HEAD_MAX:
+            self._fail(
+                UpstreamProtocolError(f"The head of the service's answer is longer than {HEAD_MAX} bytes.")
+            )
+        elif self._done:
+            self._finish()
+        else:
+            exchange.response_flush()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        exchange, head = self.exchange, self._head
+        if (
+            exchange is not None
+            and head is not None
+            and head.length == UNTIL_CLOSE
+            and not self._bodyless
+            and not self._splicing
+        ):
+            self._finish()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        exchange, self.exchange = self.exchange, None
+        self.owner.lost(self)
+        if exchange is None:
+            return
+        if self._splicing:
+            exchange.response_end([])
+            return
+        why = "reset the connection" if exc is not None else "closed the connection"
+        when = "before it answered" if self._head is None else "in the middle of its answer"
+        started = self._head is not None or self._count > 0
+        exchange.response_failed(UpstreamDisconnected(f"The service {why} {when}."), clean=not started)
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        if self.exchange is not None:
+            self.exchange.upstream_writable(False)
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self.exchange is not None:
+            self.exchange.upstream_writable(True)
+
+    # -- what the parser calls -----------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._done:
+            self._surplus = True
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head is None:
+            self._fields.append((name, value))
+        else:
+            self._trailers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._done:
+            raise _Stop
+        head = self._read_head()
+        status = head.status
+        assert self.exchange is not None
+        if status < 200 and status != 101:
+            self._interim += 1
+            if self._interim > INTERIM_LIMIT:
+                raise UpstreamProtocolError(f"The service sent more than {INTERIM_LIMIT} interim answers.")
+            self._fields, self._reason, self._count = [], b"", 0
+            if status != 100:
+                self.exchange.response_head(head)
+            return
+        self._head = head
+        if status == 204 or self._no_body or status == 304:
+            self._bodyless = True
+        self.exchange.response_head(head)
+        if self._no_body:
+            self._done = True
+            raise _Stop
+
+    def _read_head(self) -> Response:
+        """The head the parser has just completed, with what it lets pass although it is dangerous (P8)."""
+        parser = self._parser
+        status, version = parser.get_status_code(), parser.get_http_version()
+        if not 100 <= status <= 599:
+            raise UpstreamInvalidStatus(f"The service answered with status {status}, which does not exist.")
+        if version not in ("1.1", "1.0"):
+            raise UpstreamProtocolError(f"The service answered with HTTP/{version}.")
+        if len(self._fields) > FIELDS_MAX:
+            raise UpstreamProtocolError(
+                f"The service's answer has more than {FIELDS_MAX} fields.", cause="head_too_large"
+            )
+        try:
+            return read_response(status, self._reason, 1 if version == "1.1" else 0, self._fields)
+        except framing.Unclear as unclear:
+            raise UpstreamProtocolError(
+                f"The service's answer cannot be framed. {unclear.detail}"
+            ) from unclear
+
+    def on_body(self, data: bytes) -> None:
+        if self._done or self._head is None:
+            self._surplus = True
+        elif self.exchange is not None:
+            self.exchange.response_body(data)
+
+    def on_message_complete(self) -> None:
+        if self._head is not None:
+            self._done = True
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def _stopped(self, exc: BaseException, data: bytes) -> None:
+        """A callback raised: our own stop behind a HEAD answer, or a refusal."""
+        cause = exc.__cause__ or exc.__context__
+        if isinstance(cause, _Stop):
+            self._surplus = self._surplus or not data.endswith(b"\r\n\r\n")
+            return
+        if isinstance(cause, UpstreamError):
+            self._fail(cause)
+            return
+        raise exc
+
+    def _finish(self) -> None:
+        head, exchange = self._head, self.exchange
+        assert head is not None
+        assert exchange is not None
+        self.exchange = None
+        good = (
+            head.lasting
+            and (head.length != UNTIL_CLOSE or self._bodyless)
+            and not (self._surplus or self._eof or head.bound)
+            and self.request_done
+        )
+        self.owner.done(self, head, reusable=good)
+        exchange.response_end(self._trailers)
+
+    def _fail(self, error: UpstreamError) -> None:
+        exchange = self.exchange
+        self.abort()
+        self.owner.lost(self)
+        if exchange is not None:
+            exchange.response_failed(error, clean=False)
+
+    def _upgraded(self, rest: bytes) -> None:
+        """A 101 ended the HTTP part; `rest` is the upstream's first bytes of the other protocol (WS-09)."""
+        exchange = self.exchange
+        if exchange is None:
+            return
+        self._splicing = True
+        if rest:
+            exchange.response_body(rest)
+        exchange.response_flush()
+
+    def __repr__(self) -> str:
+        return f"<UpstreamConnection uses={self.uses} busy={self.exchange is not None}>"

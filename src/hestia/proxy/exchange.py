@@ -1,0 +1,778 @@
+"""One request and its answer: match, lease, attempts, relay, release. An object driven by callbacks.
+
+There is no task: the client's connection, the queue, the pool and the upstream's connection call in, each
+in a plain function. Whatever the ending, `_end` runs once and gives everything back. Owns the order of
+things and the retry matrix; heads are written in `rewrite`, the wait for a cold service in `waiting`.
+
+Walk: begin → (waiting) → leased → (dialling) → connected → response_head → relay → end.
+Source: proxy-semantics RF, CQ, CA, UP, WS, NB.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hestia.core.errors import (
+    BadFraming,
+    ClientGone,
+    HandshakeFailed,
+    HestiaError,
+    RequestTimeout,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeout,
+)
+from hestia.core.lease import Lease
+from hestia.core.model import InstanceId
+from hestia.core.queue import Outcome, Waiter
+from hestia.core.routing import Match, RouteKind
+from hestia.http1.fields import may_trail
+from hestia.http1.framing import (
+    CHUNKED,
+    LAST_CHUNK,
+    NO_BODY,
+    UNTIL_CLOSE,
+    encode_chunk,
+    has_no_body,
+    last_chunk,
+)
+from hestia.http1.heads import Field, Request, Response
+from hestia.http1.upstream import UpstreamConnection
+from hestia.proxy import rewrite, splice
+from hestia.proxy.rewrite import Upstream
+
+if TYPE_CHECKING:
+    from hestia.edge.connection import ClientConnection
+    from hestia.proxy.service import DataPath
+
+SPOOL_LIMIT: Final = 256 * 1024  # bytes of a body kept while there is no connection (CQ-06)
+REPLAY_LIMIT: Final = 1024 * 1024  # bytes kept for a further attempt (RF-03)
+REFUSED_AFTER_HOT: Final = 2.0  # seconds after hot in which a refused connect is tried again (CQ-13)
+REFUSED_PAUSE: Final = 0.05  # seconds between such tries
+BODY_GAP: Final = 600.0  # seconds between reads of an answer (TO-08)
+NEVER: Final = float("inf")
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2, less TRACE
+
+
+class Exchange:
+    """One request on its way. Slots by stage; see the module docstring for the walk."""
+
+    __slots__ = (
+        "_attempts",
+        "_bytes_in",
+        "_bytes_out",
+        "_client",
+        "_connection",
+        "_deadline",
+        "_dial",
+        "_end_of_body",
+        "_ended",
+        "_failed",
+        "_framing",
+        "_head",
+        "_lease",
+        "_match",
+        "_out",
+        "_path",
+        "_replay",
+        "_replay_size",
+        "_sent",
+        "_socket",
+        "_spool",
+        "_spooled",
+        "_timer",
+        "_upgrade",
+        "_upstream",
+        "_waiter",
+        "aborted",
+        "at",
+        "code",
+        "host",
+        "id",
+        "request",
+        "reused",
+        "started",
+        "status",
+        "t_connected",
+        "t_head",
+        "t_leased",
+        "total",
+    )
+
+    def __init__(self, path: DataPath, client: ClientConnection, request: Request) -> None:
+        self._path = path
+        self._client = client
+        self.request = request
+        self.id = request.request_id or path.new_id()
+        self.host = b""
+        self.started = path.clock()
+        self._upgrade = bool(request.upgrade) and request.offers_websocket
+        self.t_leased = self.t_connected = self.t_head = 0.0
+        self.total = 0.0
+        self.at = 0.0
+        self.status = 0
+        self.code = ""
+        self.aborted = ""
+        self.reused = False
+        self._attempts = 0
+        self._bytes_in = self._bytes_out = 0
+        self._match: Match | None = None
+        self._upstream: Upstream | None = None
+        self._lease: Lease | None = None
+        self._waiter: Waiter | None = None
+        self._connection: UpstreamConnection | None = None
+        self._dial: object = None
+        self._timer: object = None
+        self._spool: list[bytes] = []
+        self._spooled = 0
+        self._replay: list[bytes] | None = None
+        self._replay_size = 0
+        self._sent = False  # something of the request was written to this connection
+        self._end_of_body = request.length == NO_BODY
+        self._head: Response | None = None
+        self._framing = NO_BODY
+        self._out: list[bytes] = []
+        self._failed: dict[InstanceId, HestiaError] = {}
+        self._socket: splice.Splice | None = None
+        self._deadline = NEVER
+        self._ended = False
+
+    # -- from the request to a lease -----------------------------------------------------------
+
+    def begin(self) -> None:
+        """Find the service and a lease. Anything that is refused is answered here."""
+        try:
+            match = self._match = self._path.match(self, self._client)
+            if match is None:
+                return
+            if match.route is None:
+                self._upstream = self._path.control
+                self._connect()
+                return
+            lease = self._path.leases.acquire_nowait(match.route.service)
+            if lease is not None:
+                self._leased(lease)
+            else:
+                self._wait()
+        except HestiaError as error:
+            self.fail(error)
+
+    def answer(self, status: int, fields: list[Field], body: bytes = b"", *, code: str = "") -> None:
+        """Answer here and now, instead of the service."""
+        self.status, self.code = status, code
+        keep = not (self.request.expects and self._client.body_open)  # CA-08
+        self._client.write(self._path.own_answer(self, status, fields, body, keep=keep))
+        self._bytes_out += len(body)
+        self._end(keep=keep)
+
+    def _wait(self) -> None:
+        """No lease now: the request waits in the queue of its service, or is refused for a reason."""
+        match = self._match
+        assert match is not None
+        assert match.route is not None
+        if self._path.waiting.answer_instead(self, match.route):
+            return
+        settings = match.route.settings
+        limit = self.started + settings.wait_limit
+        waiter = self._path.leases.wait(
+            match.route.service,
+            self._granted,
+            candidates=self._candidates(),
+            deadline=limit,
+            request_id=self.request_id,
+        )
+        if not waiter.settled:
+            self._waiter = waiter
+
+    def _candidates(self) -> tuple[InstanceId, ...] | None:
+        """Instances that have not failed this request; None while none has."""
+        if not self._failed or self._match is None or self._match.route is None:
+            return None
+        rest = [one.id for one in self._match.route.settings.instances if one.id not in self._failed]
+        return tuple(rest) or None
+
+    def _granted(self, outcome: Outcome) -> None:
+        self._waiter = None
+        if isinstance(outcome, Lease):
+            if self._ended:
+                self._path.leases.release(outcome)
+            else:
+                self._leased(outcome)
+        else:
+            self.fail(outcome)
+
+    def _leased(self, lease: Lease) -> None:
+        self._lease = lease
+        lease.holder = self
+        self.t_leased = self._path.clock()
+        match = self._match
+        assert match is not None
+        upstream = lease.use.data
+        if type(upstream) is not tuple:
+            upstream = self._path.upstreams(lease, match)
+        assert isinstance(upstream, tuple)
+        self._upstream = upstream[0] if match.kind is RouteKind.PREFIX else upstream[1]
+        self._connect()
+
+    # -- from the lease to a connection --------------------------------------------------------
+
+    def _connect(self) -> None:
+        assert self._upstream is not None
+        self._attempts += 1
+        key = self._lease.use.key if self._lease is not None else None
+        connection = self._path.pool.checkout(
+            key, idempotent=(self.request.method in IDEMPOTENT) and not self._upgrade
+        )
+        if connection is not None:
+            self.reused = True
+            self._connected(connection)
+            return
+        self.reused = False
+        timeout = self._settings_timeout()
+        self._dial = self._path.pool.dial(
+            key, self._upstream.endpoint, timeout, self._dialled, tls_verify=self._tls_verify()
+        )
+
+    def _settings_timeout(self) -> float:
+        route = self._match.route if self._match is not None else None
+        return route.settings.connect_timeout if route is not None else 5.0
+
+    def _tls_verify(self) -> bool:
+        route = self._match.route if self._match is not None else None
+        return route.settings.tls_verify if route is not None else True
+
+    def _dialled(self, outcome: UpstreamConnection | UpstreamError) -> None:
+        self._dial = None
+        if self._ended:
+            if isinstance(outcome, UpstreamConnection):
+                outcome.abort()
+            return
+        if isinstance(outcome, UpstreamConnection):
+            self._connected(outcome)
+        else:
+            self._unreachable(outcome)
+
+    def _unreachable(self, error: UpstreamError) -> None:
+        """Nothing was sent, so any method may try again (RF): here, then on the next instance."""
+        lease, clock = self._lease, self._path.clock
+        if lease is None:
+            self.fail(error)
+            return
+        if error.cause == "refused" and clock() - lease.use.hot_since < REFUSED_AFTER_HOT:
+            self._attempts -= 1
+            self._timer = self._path.later(REFUSED_PAUSE, self._again)
+            return
+        self._path.leases.connect_failed(lease, error)
+        self._retry(error)
+
+    def _again(self) -> None:
+        self._timer = None
+        if not self._ended:
+            self._connect()
+
+    def _retry(self, error: HestiaError) -> None:
+        """Give the lease back and try again within `retry_count`, else answer with what went wrong."""
+        match, lease = self._match, self._lease
+        assert match is not None
+        assert match.route is not None
+        settings = match.route.settings
+        if lease is not None:
+            self._failed[lease.use.key.instance] = error
+            if len(self._failed) == len(settings.instances):
+                self._failed.clear()
+            lease.holder = None
+            self._lease = None
+            self._path.leases.release(lease)
+        if self._attempts > settings.retry_count or self._path.clock() - self.started > settings.wait_limit:
+            self.fail(error)
+            return
+        if settings.retry_delay:
+            self._timer = self._path.later(settings.retry_delay, self._take_again)
+        else:
+            self._take_again()
+
+    def _take_again(self) -> None:
+        self._timer = None
+        match = self._match
+        if self._ended or match is None or match.route is None:
+            return
+        try:
+            lease = self._path.leases.acquire_nowait(match.route.service, self._candidates())
+            if lease is not None:
+                self._leased(lease)
+            else:
+                self._wait()
+        except HestiaError as error:
+            self.fail(error)
+
+    # -- the request goes out ------------------------------------------------------------------
+
+    def _connected(self, connection: UpstreamConnection) -> None:
+        """Write the head, and what of the body is here. From now on the body passes straight through."""
+        request, upstream, match = self.request, self._upstream, self._match
+        assert upstream is not None
+        assert match is not None
+        self._connection = connection
+        self.t_connected = self._path.clock()
+        connection.begin(self, no_body=request.method == b"HEAD")
+        head = rewrite.request_head(
+            request,
+            upstream,
+            match.target,
+            host=self.host,
+            forwarded=self._path.forwarded(self._client, request, self.host),
+            via=self._path.via,
+            request_id=self.id,
+        )
+        self._sent = True
+        if request.length == NO_BODY:
+            connection.request_done = True
+            connection.write(head)
+            self._await_head()
+            return
+        if self._replay is None and self._may_replay():
+            self._replay = []
+        parts = [head]
+        for data in self._spool:
+            parts += encode_chunk((data,)) if request.length == CHUNKED else (data,)
+            self._keep_for_replay(data)
+        self._spool, self._spooled = [], 0
+        if self._end_of_body:
+            if request.length == CHUNKED:
+                parts.append(LAST_CHUNK)
+            connection.request_done = True
+        connection.write(b"".join(parts))
+        if self._end_of_body:
+            self._await_head()
+            return
+        if request.expects:
+            request.expects = False
+            self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._client.expect_body()
+        if connection.writable:
+            self._client.resume()
+
+    def _may_replay(self) -> bool:
+        return self.request.method in IDEMPOTENT
+
+    def _keep_for_replay(self, data: bytes) -> None:
+        if self._replay is not None:
+            self._replay_size += len(data)
+            if self._replay_size > REPLAY_LIMIT:
+                self._replay = None
+            else:
+                self._replay.append(data)
+
+    def _await_head(self) -> None:
+        route = self._match.route if self._match is not None else None
+        if route is not None and self._head is None:
+            self._deadline = self._path.clock() + route.settings.response_timeout
+
+    def body(self, data: bytes) -> None:
+        """A piece of the client's body, or of its side of a splice."""
+        if self._socket is not None:
+            self._socket.from_client(data)
+            return
+        self._bytes_in += len(data)
+        connection = self._connection
+        if connection is None or self._upgrade:
+            self._spool.append(data)
+            self._spooled += len(data)
+            if self._spooled >= SPOOL_LIMIT:
+                self._client.pause()
+            return
+        self._keep_for_replay(data)
+        if self.request.length == CHUNKED:
+            data = b"".join(encode_chunk((data,)))
+        connection.write(data)
+        if not connection.writable:
+            self._client.pause()
+
+    def body_end(self) -> None:
+        if self._end_of_body:
+            return
+        self._end_of_body = True
+        connection = self._connection
+        if connection is not None:
+            if self.request.length == CHUNKED:
+                connection.write(LAST_CHUNK)
+            connection.request_done = True
+            self._await_head()
+
+    def body_failed(self, error: HestiaError) -> None:
+        """The rest of the client's body cannot be parsed (BF-07: nothing is made up)."""
+        if self._head is None:
+            self.fail(error, keep=False)
+        else:
+            self._cut("client", error.code)
+
+    def body_timeout(self) -> None:
+        self.body_failed(RequestTimeout("The rest of the request's body did not arrive within 60 s."))
+
+    def upstream_writable(self, writable: bool) -> None:
+        if self._socket is not None:
+            self._socket.upstream_writable(writable)
+        elif writable:
+            self._client.resume()
+        else:
+            self._client.pause()
+
+    # -- the answer comes back -----------------------------------------------------------------
+
+    def response_head(self, head: Response) -> None:
+        if head.status < 200 and head.status != 101:
+            if self.request.minor:
+                self._out.append(rewrite.interim_head(head))
+                self._replay = None
+            return
+        if head.status == 101 or self._upgrade:
+            self._upgrade_head(head)
+            if head.status == 101:
+                return
+        self._head = head
+        self.status = head.status
+        self.t_head = self._path.clock()
+        self._deadline = self.t_head + BODY_GAP if self._lease is not None else NEVER
+        self._replay = None
+        if head.status < 500 and self._lease is not None and not self._lease.use.warm:
+            self._path.leases.succeeded(self._lease)
+        self._out.append(self._client_head(head))
+
+    def _client_head(self, head: Response) -> bytes:
+        """Decide the framing towards the client and write the head (BF, NB)."""
+        request, upstream = self.request, self._upstream
+        assert upstream is not None
+        close = not request.keep_alive or self._client.draining
+        framing = b""
+        self._framing = NO_BODY
+        length = head.length
+        if has_no_body(request.method, head.status):
+            if head.status != 204 and length >= 0:
+                framing = b"\r\ncontent-length: %d" % length
+        elif length >= 0:
+            self._framing = length
+            framing = b"\r\ncontent-length: %d" % length
+        elif request.minor:
+            self._framing = CHUNKED
+            framing = b"\r\ntransfer-encoding: chunked"
+        else:
+            self._framing = UNTIL_CLOSE
+            close = True
+        if self._client.body_open and head.status >= 300:
+            close = True
+        self.request.keep_alive = not close
+        if close:
+            last = b"\r\nconnection: close"
+        else:
+            last = b"" if request.minor else b"\r\nconnection: keep-alive"
+        return rewrite.response_head(
+            head,
+            upstream,
+            framing=framing,
+            tail=b"\r\nx-request-id: " + self.id + last,
+            date=self._path.date_line(),
+        )
+
+    def response_body(self, data: bytes) -> None:
+        if self._socket is not None:
+            self._socket.from_upstream(data)
+            return
+        head = self._head
+        if head is None or self._framing == NO_BODY:
+            return
+        self._bytes_out += len(data)
+        if self._framing == CHUNKED:
+            self._out += encode_chunk((data,))
+        else:
+            self._out.append(data)
+
+    def response_flush(self) -> None:
+        """The read that brought it is over: write what it gave in one go."""
+        out = self._out
+        if out:
+            self._client.write(out[0] if len(out) == 1 else b"".join(out))
+            out.clear()
+            if self._head is not None and self._deadline is not NEVER:
+                self._deadline = self._path.clock() + BODY_GAP
+            if not self._client.writable and self._connection is not None:
+                self._connection.pause()
+
+    def response_end(self, trailers: list[Field]) -> None:
+        self._connection = None
+        if self._socket is not None:
+            self._socket.upstream_ended()
+            return
+        if self._framing == CHUNKED:
+            if trailers and self.request.takes_trailers:
+                self._out.append(last_chunk([field for field in trailers if may_trail(field[0])]))
+            else:
+                self._out.append(LAST_CHUNK)
+        self.response_flush()
+        self._end(keep=self.request.keep_alive)
+
+    def response_failed(self, error: UpstreamError, *, clean: bool) -> None:
+        """The upstream's side broke. clean: not one byte of an answer came (RF matrix)."""
+        self._connection = None
+        if self._socket is not None:
+            self._socket.upstream_ended()
+            return
+        if self._head is not None:
+            self.response_flush()
+            self._cut("upstream", error.code)
+            return
+        if clean and self._may_repeat():
+            if self._replay is not None:
+                self._spool, self._replay = self._replay, None
+                self._spooled, self._replay_size = self._replay_size, 0
+            if self.reused:
+                self._attempts -= 1  # a stale connection is not the instance's failure
+                self.reused = False
+                self._fresh()
+            else:
+                self._retry(error)
+            return
+        self.fail(error)
+
+    def _may_repeat(self) -> bool:
+        """RF: an idempotent request once more; its body only while every byte of it is still here."""
+        if self.request.method not in IDEMPOTENT or self._lease is None:
+            return False
+        whole = self.request.length == NO_BODY or self._replay is not None
+        return whole and (self.reused or self._attempts <= 1)
+
+    def _fresh(self) -> None:
+        """Once more on a connection that was never used."""
+        assert self._upstream is not None
+        assert self._lease is not None
+        self._attempts += 1
+        self._dial = self._path.pool.dial(
+            self._lease.use.key,
+            self._upstream.endpoint,
+            self._settings_timeout(),
+            self._dialled,
+            tls_verify=self._tls_verify(),
+        )
+
+    # -- WebSockets ----------------------------------------------------------------------------
+
+    def _upgrade_head(self, head: Response) -> None:
+        """WS-04…06: verify a 101 and splice; anything else is relayed as a plain answer, then closed."""
+        if head.status != 101:
+            self.request.keep_alive = False
+            return
+        assert self._connection is not None
+        if not self._upgrade or not splice.verified(self.request, head):
+            connection, self._connection = self._connection, None
+            connection.abort()
+            kind = HandshakeFailed if self._upgrade else UpstreamProtocolError
+            self.fail(kind("The service's 101 answer does not fit the handshake that the client sent."))
+            return
+        self.status = 101
+        self.t_head = self._path.clock()
+        self._deadline = NEVER
+        assert self._upstream is not None
+        self._client.write(rewrite.switching_head(head, self._upstream, b"\r\nx-request-id: " + self.id))
+        if self._lease is not None:
+            self._path.leases.succeeded(self._lease)
+            self._lease.became_socket()
+        self._client.splice()
+        self._connection.splice()
+        self._socket = splice.Splice(self, self._client, self._connection, self._lease, self._path.clock)
+        early, self._spool = self._spool, []
+        self._client.resume()
+        for data in early:
+            self._socket.from_client(data)
+
+    def socket_ended(self, bytes_in: int, bytes_out: int, aborted: str) -> None:
+        """Both legs of the splice are closed or cut."""
+        self._bytes_in, self._bytes_out, self.aborted = bytes_in, bytes_out, aborted
+        self._connection = None
+        self._end(keep=False)
+
+    # -- the client's side ---------------------------------------------------------------------
+
+    def client_writable(self, writable: bool) -> None:
+        if self._socket is not None:
+            self._socket.client_writable(writable)
+        elif self._connection is not None:
+            if writable:
+                self._connection.resume()
+                if self._deadline is not NEVER and self._head is not None:
+                    self._deadline = self._path.clock() + BODY_GAP  # TO-16: the pause does not count
+            else:
+                self._connection.pause()
+
+    def client_gone(self) -> None:
+        """CA-01: abort the upstream at once, in every phase."""
+        if self._ended:
+            return
+        if self._socket is not None:
+            self._socket.client_ended()
+            return
+        self.aborted, self.code = "client", ClientGone.code
+        if not self.status:
+            self.status = 499
+        self._end(keep=False)
+
+    def sweep(self, now: float) -> None:
+        if self._socket is not None:
+            self._socket.sweep(now)
+        elif now >= self._deadline and self._client.writable:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.abort()
+            if self._head is not None:
+                self._cut("upstream", UpstreamTimeout.code)
+            else:
+                self.fail(self._too_slow())
+
+    def _too_slow(self) -> UpstreamTimeout:
+        route = self._match.route if self._match is not None else None
+        limit = route.settings.response_timeout if route is not None else 0.0
+        return UpstreamTimeout(
+            f"The service did not begin its answer within {limit:g} s (response_timeout).",
+            remedy="raise response_timeout of the service",
+            cause="timeout",
+        )
+
+    def draining(self) -> None:
+        """The gateway is shutting down: a WebSocket ends at a frame boundary (DR-05)."""
+        if self._socket is not None:
+            self._socket.close()
+
+    # -- core.lease.Holder ---------------------------------------------------------------------
+
+    def abort(self, reason: HestiaError) -> None:
+        """The instance is being stopped by force."""
+        if self._socket is not None:
+            self._socket.abort("gateway")
+        elif self._head is None:
+            self.fail(reason)
+        else:
+            self._cut("gateway", reason.code)
+
+    def close_socket(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
+    # -- the record (telemetry.access.AccessRecord); read when a batch is written ---------------
+
+    @property
+    def request_id(self) -> str:
+        return self.id.decode("latin-1")
+
+    @property
+    def service(self) -> str:
+        route = self._match.route if self._match is not None else None
+        return route.service if route is not None else ""
+
+    @property
+    def method(self) -> str:
+        return self.request.method.decode("latin-1")
+
+    @property
+    def route(self) -> str:
+        return self._match.kind if self._match is not None else "none"
+
+    @property
+    def path(self) -> str:
+        return self.request.target.partition(b"?")[0].decode("latin-1")
+
+    @property
+    def bytes_in(self) -> int:
+        return self._bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        return self._bytes_out
+
+    @property
+    def attempts(self) -> int:
+        return self._attempts
+
+    @property
+    def queue_ms(self) -> float:
+        return max(0.0, self.t_leased - self.started) * 1000
+
+    @property
+    def connect_ms(self) -> float:
+        return max(0.0, self.t_connected - (self.t_leased or self.started)) * 1000
+
+    @property
+    def head_ms(self) -> float:
+        return max(0.0, self.t_head - self.t_connected) * 1000
+
+    @property
+    def total_ms(self) -> float:
+        return self.total * 1000
+
+    # -- endings -------------------------------------------------------------------------------
+
+    def fail(self, error: HestiaError, *, keep: bool = True) -> None:
+        """Answer with a problem; after the head was written only truncation is left (ER-06)."""
+        if self._ended:
+            return
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        if self._head is not None:
+            self._cut("gateway", error.code)
+            return
+        if self._match is not None and self._match.route is not None:
+            error.service_id = error.service_id or self._match.route.service
+        if isinstance(error, UpstreamError):
+            error.attempts = self._attempts
+        self._out.clear()
+        status, fields, body = self._path.problem(error, self.id)
+        self.status, self.code = status, error.code
+        keep = keep and self.request.keep_alive and not self._upgrade
+        keep = (
+            keep
+            and not (self.request.expects and self._client.body_open)
+            and not isinstance(error, BadFraming)
+        )
+        self._client.write(self._path.own_answer(self, status, fields, body, keep=keep))
+        self._bytes_out += len(body)
+        self._end(keep=keep)
+
+    def _cut(self, side: str, code: str) -> None:
+        """Make truncation visible: the client's connection ends as it stands (BF-16)."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        self.aborted, self.code = side, code
+        client = self._client
+        self._end(keep=False, tell=False)
+        if self._framing == UNTIL_CLOSE:
+            client.abort()
+        else:
+            client.close()
+
+    def _end(self, *, keep: bool, tell: bool = True) -> None:
+        """The one end: give everything back, write the record, hand the connection on."""
+        if self._ended:
+            return
+        self._ended = True
+        self._deadline = NEVER
+        if self._waiter is not None and self._match is not None and self._match.route is not None:
+            self._path.leases.leave(self._match.route.service, self._waiter)
+            self._waiter = None
+        if self._dial is not None:
+            self._path.pool.give_up(self._dial)
+            self._dial = None
+        if self._timer is not None:
+            self._path.cancel(self._timer)
+            self._timer = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.holder = None
+            self._path.leases.release(lease)
+        self._spool = []
+        self._replay = None
+        self.total = self._path.clock() - self.started
+        self._path.done(self)
+        if tell:
+            self._client.finished(keep=keep)

@@ -1,0 +1,310 @@
+"""The data path as one object: what every exchange shares. Built once, changed only by `update`.
+
+Owns request ids, forwarded fields, own answers and the record of each request. See `exchange` for the walk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import os
+import re
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final, Protocol
+
+from hestia.access import origin
+from hestia.core.errors import BadFraming, BadHost, BadRequest, HestiaError, LoopDetected, MethodNotAllowed
+from hestia.core.lease import Lease
+from hestia.core.model import Endpoint, InstanceId, PathPolicy, ServiceId, Settings
+from hestia.core.queue import Outcome, Waiter
+from hestia.core.routing import Match, RouteKind, RouteTable
+from hestia.edge.connection import ClientConnection
+from hestia.http1 import target as targets
+from hestia.http1.framing import NO_BODY
+from hestia.http1.heads import Field, Request
+from hestia.http1.pool import Pool
+from hestia.problems import render
+from hestia.proxy.exchange import Exchange
+from hestia.proxy.rewrite import Upstream
+from hestia.proxy.waiting import Starter, Waiting
+
+_HOST: Final = re.compile(
+    rb"(?:[A-Za-z0-9_.](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?"
+)
+_HOST_PORT: Final = re.compile(rb":([0-9]+)$")
+
+Network = IPv4Network | IPv6Network
+
+
+class Leases(Starter, Protocol):
+    """What the data path needs of the gateway; `runtime.gateway.Gateway` is it."""
+
+    def acquire_nowait(
+        self, service: ServiceId, candidates: tuple[InstanceId, ...] | None = None
+    ) -> Lease | None: ...
+    def wait(
+        self,
+        service: ServiceId,
+        on_outcome: Callable[[Outcome], None],
+        *,
+        candidates: tuple[InstanceId, ...] | None = None,
+        deadline: float,
+        request_id: str = "",
+    ) -> Waiter: ...
+    def leave(self, service: ServiceId, waiter: Waiter) -> None: ...
+    def release(self, lease: Lease) -> None: ...
+    def succeeded(self, lease: Lease) -> None: ...
+    def connect_failed(self, lease: Lease, error: HestiaError) -> None: ...
+
+
+class DataPath:
+    """Shared by all exchanges.
+
+    control: the control API's private endpoint. on_done: takes each finished exchange as its access record.
+    trust_unix: whether who speaks over a unix socket may name the client (the bridge).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        leases: Leases,
+        pool: Pool,
+        *,
+        control: Endpoint,
+        on_done: Callable[[Exchange], None],
+        clock: Callable[[], float],
+        pseudonym: str = "hestia",
+        trust_unix: bool = False,
+    ) -> None:
+        self.leases = leases
+        self.pool = pool
+        self.clock = clock
+        self.waiting = Waiting(leases)
+        self.control = Upstream(control, None, RouteKind.CONTROL)
+        self._pseudonym = b"1.1 " + pseudonym.encode()
+        self.via = b"\r\nvia: " + self._pseudonym
+        self._on_done = on_done
+        self._ids = itertools.count(int.from_bytes(os.urandom(4), "big"))
+        self._id_prefix = b"req_" + base64.b32encode(os.urandom(5)).lower()
+        self._date = (0, b"")
+        self._table = RouteTable({})
+        self._trusted: tuple[Network, ...] = ()
+        self._trust_unix = trust_unix
+        self.in_flight = 0
+        self.update(settings)
+
+    def update(self, settings: Settings) -> None:
+        """Take new settings; requests under way keep theirs."""
+        own = [*settings.gateway.allowed_hosts]
+        self._table = RouteTable(settings.services, own=own)
+        self._trusted = tuple(ip_network(one) for one in settings.gateway.trusted_proxies)
+
+    def handler(self, request: Request, client: ClientConnection) -> Exchange:
+        """What the edge calls for each request."""
+        self.in_flight += 1
+        return Exchange(self, client, request)
+
+    # -- matching ------------------------------------------------------------------------------
+
+    def match(self, exchange: Exchange, client: ClientConnection) -> Match | None:
+        """Where the request goes; raises what it is refused with. None: it was answered here."""
+        request = exchange.request
+        if request.refusal is not None:
+            raise request.refusal
+        if request.target == b"*":
+            self._options(exchange)
+            return None
+        if request.method == b"TRACE":
+            raise MethodNotAllowed("TRACE is not offered: it would echo credentials.")
+        if request.target[:1] != b"/":
+            request.authority, request.target = targets.split_absolute(request.target)
+        exchange.host = host = effective_host(request)
+        if request.via and self._pseudonym in b",".join(request.via):
+            raise LoopDetected(
+                "The request came back to this gateway.", remedy="a base_url points at the gateway itself"
+            )
+        match = self._table.match(host, request.target)
+        route = match.route
+        if targets.needs_look(request.target):
+            targets.check_bytes(request.target)
+            if route is None or route.settings.path_policy is PathPolicy.STRICT:
+                targets.check_path(request.target)
+        if route is None:
+            origin.check_control(request, host)
+        elif request.upgrade and request.offers_websocket:
+            self._check_handshake(request, host)
+        if match.bare and _navigation(request):
+            self._to_slash(exchange)
+            return None
+        return match
+
+    @staticmethod
+    def _check_handshake(request: Request, host: bytes) -> None:
+        """WS-08, UP-07, and a key that an upstream can answer."""
+        if request.length != NO_BODY:
+            raise BadFraming("A WebSocket handshake has no body.", remedy="leave Content-Length out")
+        if request.get(b"sec-websocket-key") is None:
+            raise BadRequest("The WebSocket handshake has no Sec-WebSocket-Key.")
+        origin.check_socket(request, host)
+
+    def _options(self, exchange: Exchange) -> None:
+        """`OPTIONS *` asks about the gateway itself (RT-05)."""
+        if exchange.request.method != b"OPTIONS":
+            raise BadRequest("The target * is only for OPTIONS.")
+        exchange.answer(204, [(b"allow", b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")])
+
+    def _to_slash(self, exchange: Exchange) -> None:
+        """Relative links of a web page break without the slash (PR-04)."""
+        path, mark, query = exchange.request.target.partition(b"?")
+        exchange.answer(308, [(b"location", path + b"/" + mark + query)])
+
+    def upstreams(self, lease: Lease, match: Match) -> tuple[Upstream, Upstream]:
+        """What is the same for every request to this generation: over a prefix, and over a host name."""
+        assert match.route is not None
+        pair = tuple(
+            Upstream(lease.endpoint, match.route, kind) for kind in (RouteKind.PREFIX, RouteKind.HOST)
+        )
+        lease.use.data = pair
+        return pair  # type: ignore[return-value]  # two by construction
+
+    # -- pieces of heads -----------------------------------------------------------------------
+
+    def new_id(self) -> bytes:
+        """A request id: a random prefix and a counter (HQ-12)."""
+        return self._id_prefix + _base32(next(self._ids))
+
+    def forwarded(self, client: ClientConnection, request: Request, host: bytes) -> bytes:
+        """The forwarded family for this peer and Host (FW-02, FW-03); kept on the connection."""
+        trusted = bool(request.forwarded) and self._trusts(client.peer)
+        if not trusted and client.forwarded[0] == host and client.forwarded[1]:
+            return client.forwarded[1]
+        peer = client.peer.encode("latin-1") or b"unknown"
+        shown, proto, before = host, b"http", b""
+        if trusted:
+            given = dict(request.forwarded)
+            chain = [value for name, value in request.forwarded if name == b"x-forwarded-for"]
+            before = b", ".join(chain) + b", " if chain else b""
+            shown, proto = given.get(b"x-forwarded-host", host), given.get(b"x-forwarded-proto", proto)
+        port = _HOST_PORT.search(shown)
+        number = port[1] if port else b"443" if proto == b"https" else b"80"
+        block = b"\r\nx-forwarded-for: " + before + peer + b"\r\nx-forwarded-proto: " + proto
+        if shown:
+            block += b"\r\nx-forwarded-host: " + shown
+        block += b"\r\nx-forwarded-port: " + number
+        if not trusted:
+            client.forwarded = (host, block)
+        return block
+
+    def _trusts(self, peer: str) -> bool:
+        """Whether this peer may name the client (FW-01). peer: "" on a unix socket."""
+        if not peer:
+            return self._trust_unix
+        return bool(self._trusted) and any(ip_address(peer) in network for network in self._trusted)
+
+    def date_line(self) -> bytes:
+        """Our Date field, for an upstream that sent none."""
+        now = int(time.time())
+        if self._date[0] != now:
+            self._date = (now, b"\r\ndate: " + formatdate(now, usegmt=True).encode())
+        return self._date[1]
+
+    # -- own answers ---------------------------------------------------------------------------
+
+    def problem(self, error: HestiaError, request_id: bytes) -> tuple[int, list[Field], bytes]:
+        """Status, fields and body of a problem document."""
+        return render(error, request_id=request_id.decode("latin-1"))
+
+    def own_answer(
+        self, exchange: Exchange, status: int, fields: list[Field], body: bytes, *, keep: bool
+    ) -> bytes:
+        """An answer made here, whole. HEAD gets the same head without the body (ER-07)."""
+        request = exchange.request
+        last = b"" if request.minor else b"\r\nconnection: keep-alive"
+        return self._answer(
+            status,
+            fields,
+            b"" if request.method == b"HEAD" else body,
+            length=len(body),
+            request_id=exchange.id,
+            last=last if keep else b"\r\nconnection: close",
+        )
+
+    def refusal(self, error: HestiaError, client: ClientConnection) -> bytes:
+        """The answer to bytes that did not become a request."""
+        request_id = self.new_id()
+        status, fields, body = self.problem(error, request_id)
+        return self._answer(
+            status, fields, body, length=len(body), request_id=request_id, last=b"\r\nconnection: close"
+        )
+
+    def _answer(
+        self, status: int, fields: list[Field], body: bytes, *, length: int, request_id: bytes, last: bytes
+    ) -> bytes:
+        parts = [b"HTTP/1.1 %d " % status, _reason(status), self.date_line()]
+        for name, value in fields:
+            if name not in (b"content-length", b"x-request-id"):
+                parts += (b"\r\n", name, b": ", value)
+        parts += (b"\r\nx-request-id: ", request_id)
+        if status != 204:
+            parts.append(b"\r\ncontent-length: %d" % length)
+        parts += (last, b"\r\n\r\n", body)
+        return b"".join(parts)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        """A timer of one exchange; only where it waits on purpose."""
+        return asyncio.get_running_loop().call_later(seconds, call)
+
+    @staticmethod
+    def cancel(timer: object) -> None:
+        assert isinstance(timer, asyncio.TimerHandle)
+        timer.cancel()
+
+    def done(self, exchange: Exchange) -> None:
+        """An exchange has ended."""
+        self.in_flight -= 1
+        exchange.at = time.time()
+        self._on_done(exchange)
+
+
+def effective_host(request: Request) -> bytes:
+    """The Host that counts: an absolute-form authority wins (RT-03). Raises BadHost (HO-02)."""
+    hosts = request.hosts
+    if len(hosts) != 1:
+        if not hosts and not request.minor:
+            return request.authority
+        raise BadHost("The request needs exactly one Host field.", remedy="send one Host field")
+    for host in (hosts[0], request.authority) if request.authority else hosts:
+        found = _HOST.fullmatch(host)
+        if found is None or (found[1] is not None and not 0 < int(found[1]) <= 65535):
+            raise BadHost(
+                "The Host is not a host name with an optional port.", remedy="send Host: name or name:port"
+            )
+    return request.authority or hosts[0]
+
+
+def _reason(status: int) -> bytes:
+    return HTTPStatus(status).phrase.encode() if status != 499 else b""
+
+
+def _navigation(request: Request) -> bool:
+    if request.method not in (b"GET", b"HEAD"):
+        return False
+    mode = request.get(b"sec-fetch-mode")
+    if mode is not None:
+        return mode == b"navigate"
+    return b"text/html" in (request.get(b"accept") or b"")
+
+
+_DIGITS: Final = b"abcdefghijklmnopqrstuvwxyz234567"
+
+
+def _base32(number: int) -> bytes:
+    """12 characters for a counter."""
+    return base64.b32encode((number & 0xFFFFFFFFFFFFFF).to_bytes(8, "big")).lower()[:12]
