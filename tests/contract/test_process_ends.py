@@ -179,7 +179,9 @@ async def test_ad05_a_pid_that_was_used_again_is_somebody_else(
     try:
         handle = await run(engine, machine, ["true"])
         await until(lambda: machine.processes() == [])
-        recycled = {**handle, "pid": stranger.pid, "group": stranger.pid}
+        now = identify(stranger.pid)
+        assert now is not None
+        recycled = {**handle, "pid": now.pid, "group": now.pid, "ticks": now.ticks - 1}
         assert (await engine.inspect(recycled)).presence is Presence.GONE
         await engine.stop(recycled, grace=0)
         assert stranger.poll() is None

@@ -15,6 +15,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
+import aiohappyeyeballs
+
 from hestia.core.errors import ConnectFailed, ConnectTimeout, UpstreamError, UpstreamTlsFailed
 from hestia.core.model import Endpoint, InstanceKey
 from hestia.http1.heads import Response
@@ -98,15 +100,14 @@ class Pool:
         dial.task = self._spawn(self._dial(dial, key, endpoint, timeout, tls_verify), f"dial {endpoint}")
         return dial
 
-    def give_up(self, dial: object) -> None:
+    def give_up(self, dial: Dial) -> None:
         """Nobody waits for this dial any more."""
-        assert isinstance(dial, Dial)
         dial.wanted = None
         if dial.task is not None:
             dial.task.cancel()
 
     async def _dial(self, dial: Dial, key: Key, endpoint: Endpoint, timeout: float, tls_verify: bool) -> None:
-        outcome: Outcome
+        outcome: Outcome = ConnectFailed(f"Connecting to {endpoint} broke inside Hestia.")
         try:
             async with asyncio.timeout(timeout):
                 outcome = await self._open(key, endpoint, tls_verify)
@@ -119,13 +120,12 @@ class Pool:
             outcome = UpstreamTlsFailed(f"TLS with {endpoint} failed: {exc.reason or exc}.", cause="denied")
         except OSError as exc:
             outcome = _connect_failed(endpoint, exc)
-        finally:
+        finally:  # whoever waits is told, also of a bug
             self._dials.discard(dial)
-        wanted = dial.wanted
-        if wanted is not None:
-            wanted(outcome)
-        elif isinstance(outcome, UpstreamConnection):
-            outcome.abort()
+            if dial.wanted is not None:
+                dial.wanted(outcome)
+            elif isinstance(outcome, UpstreamConnection):
+                outcome.abort()
 
     async def _open(self, key: Key, endpoint: Endpoint, tls_verify: bool) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
@@ -139,14 +139,12 @@ class Pool:
                 lambda: connection, endpoint.unix_path, ssl=context, server_hostname=name
             )
         else:
-            await loop.create_connection(
-                lambda: connection,
-                endpoint.host,
-                endpoint.port,
-                ssl=context,
-                server_hostname=name,
-                happy_eyeballs_delay=STAGGER if not context else None,
-            )
+            sock = await _connect(loop, endpoint.host, endpoint.port)
+            try:
+                await loop.create_connection(lambda: connection, sock=sock, ssl=context, server_hostname=name)
+            except BaseException:
+                sock.close()
+                raise
         self._in_use.add(connection)
         return connection
 
@@ -215,6 +213,14 @@ class Pool:
     def statistics(self) -> PoolStatistics:
         idle = sum(len(connections) for connections in self._idle.values())
         return PoolStatistics(idle=idle, in_use=len(self._in_use), connecting=len(self._dials))
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
+    """A connected socket: every address in the resolver's order, the next after a stagger (CP-10)."""
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=STAGGER, loop=loop)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 def _readable(fd: int) -> bool:

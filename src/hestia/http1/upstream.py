@@ -8,7 +8,7 @@ not the decision to retry. Source: RFC 9112 §6, proxy-semantics P1…P13, BF-11
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import httptools
 
@@ -153,7 +153,7 @@ class UpstreamConnection(asyncio.Protocol):
     # -- what the loop calls -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
         self.transport = transport
         transport.set_write_buffer_limits(high=HIGH_WATER, low=HIGH_WATER // 4)
         sock = transport.get_extra_info("socket")

@@ -10,6 +10,7 @@ Source: proxy-semantics RF, CQ, CA, UP, WS, NB.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from hestia.core.errors import (
@@ -43,6 +44,7 @@ from hestia.proxy.rewrite import Upstream
 
 if TYPE_CHECKING:
     from hestia.edge.connection import ClientConnection
+    from hestia.http1.pool import Dial
     from hestia.proxy.service import DataPath
 
 SPOOL_LIMIT: Final = 256 * 1024  # bytes of a body kept while there is no connection (CQ-06)
@@ -121,8 +123,8 @@ class Exchange:
         self._lease: Lease | None = None
         self._waiter: Waiter | None = None
         self._connection: UpstreamConnection | None = None
-        self._dial: object = None
-        self._timer: object = None
+        self._dial: Dial | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._spool: list[bytes] = []
         self._spooled = 0
         self._replay: list[bytes] | None = None
@@ -761,7 +763,7 @@ class Exchange:
             self._path.pool.give_up(self._dial)
             self._dial = None
         if self._timer is not None:
-            self._path.cancel(self._timer)
+            self._timer.cancel()
             self._timer = None
         connection, self._connection = self._connection, None
         if connection is not None:

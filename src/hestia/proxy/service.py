@@ -37,6 +37,8 @@ _HOST: Final = re.compile(
     rb"(?:[A-Za-z0-9_.](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?"
 )
 _HOST_PORT: Final = re.compile(rb":([0-9]+)$")
+_DIGITS: Final = b"abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS: Final = [bytes((first, second)) for first in _DIGITS for second in _DIGITS]
 
 Network = IPv4Network | IPv6Network
 
@@ -89,8 +91,8 @@ class DataPath:
         self._pseudonym = b"1.1 " + pseudonym.encode()
         self.via = b"\r\nvia: " + self._pseudonym
         self._on_done = on_done
-        self._ids = itertools.count(int.from_bytes(os.urandom(4), "big"))
-        self._id_prefix = b"req_" + base64.b32encode(os.urandom(5)).lower()
+        self._ids = itertools.count(1)
+        self._id_prefix = b"req_" + base64.b32encode(os.urandom(10)).lower()
         self._date = (0, b"")
         self._table = RouteTable({})
         self._trusted: tuple[Network, ...] = ()
@@ -175,8 +177,11 @@ class DataPath:
     # -- pieces of heads -----------------------------------------------------------------------
 
     def new_id(self) -> bytes:
-        """A request id: a random prefix and a counter (HQ-12)."""
-        return self._id_prefix + _base32(next(self._ids))
+        """A request id: 16 random characters of this process and 4 of a counter (HQ-12)."""
+        number = next(self._ids)
+        if not number & 0xFFFFF:  # the counter's characters are used up
+            self._id_prefix = b"req_" + base64.b32encode(os.urandom(10)).lower()
+        return self._id_prefix + _PAIRS[number >> 10 & 1023] + _PAIRS[number & 1023]
 
     def forwarded(self, client: ClientConnection, request: Request, host: bytes) -> bytes:
         """The forwarded family for this peer and Host (FW-02, FW-03); kept on the connection."""
@@ -261,11 +266,6 @@ class DataPath:
         """A timer of one exchange; only where it waits on purpose."""
         return asyncio.get_running_loop().call_later(seconds, call)
 
-    @staticmethod
-    def cancel(timer: object) -> None:
-        assert isinstance(timer, asyncio.TimerHandle)
-        timer.cancel()
-
     def done(self, exchange: Exchange) -> None:
         """An exchange has ended."""
         self.in_flight -= 1
@@ -300,11 +300,3 @@ def _navigation(request: Request) -> bool:
     if mode is not None:
         return mode == b"navigate"
     return b"text/html" in (request.get(b"accept") or b"")
-
-
-_DIGITS: Final = b"abcdefghijklmnopqrstuvwxyz234567"
-
-
-def _base32(number: int) -> bytes:
-    """12 characters for a counter."""
-    return base64.b32encode((number & 0xFFFFFFFFFFFFFF).to_bytes(8, "big")).lower()[:12]

@@ -126,14 +126,14 @@ class Watcher:
             found = await self._jobs.look(record.settings, slot.settings)
             if found is None or not self._world.is_current(key):
                 continue
-            target, answer = found
+            answer = found.answer
             if answer.ready and slot.state in (State.COLD, State.FAILED) and not slot.record.stuck:
                 self._happened(
-                    lc.FoundRunning(service=service, instance=slot.record.id, endpoint=target.endpoint)
+                    lc.FoundRunning(service=service, instance=slot.record.id, endpoint=found.endpoint)
                 )
             elif answer.refused and slot.state is State.HOT:
                 gone = UpstreamDisconnected(
-                    f"Nothing answers at {target.url} any more ({answer.text}).",
+                    f"Nothing answers at {found.target.url} any more ({answer.text}).",
                     cause="refused",
                     service_id=service,
                 )

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from hestia.core import lifecycle as lc
 from hestia.core.errors import (
@@ -26,7 +27,7 @@ from hestia.core.errors import (
     StartTimeout,
     StoreUnavailable,
 )
-from hestia.core.model import InstanceKey, InstanceSettings, ServiceSettings
+from hestia.core.model import Endpoint, InstanceKey, InstanceSettings, ServiceSettings
 from hestia.core.ports import Engine, Handle, Intent, Observed, Presence, Recorder, Started, StartSpec, Store
 from hestia.core.urls import parse_base_url, uses_port_mark
 from hestia.runtime.history import StageClock
@@ -38,6 +39,15 @@ TAIL_LINES = 20
 TAIL_TIMEOUT = 2.0  # seconds for fetching the last lines of output
 LOOK_TIMEOUT = 0.5  # seconds for the look before a start (RD-03) and for status (RD-15)
 GIVE_UP_START = 10.0  # seconds a cancelled start may take to clean up before the stop goes on
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found at a fixed address. endpoint: where requests go; `target` is what was asked."""
+
+    endpoint: Endpoint
+    target: Target
+    answer: Answer
 
 
 class StartJob:
@@ -320,15 +330,13 @@ class Jobs:
             return ()
         return tuple(line.decode("utf-8", "replace") for line in lines.splitlines()[-TAIL_LINES:])
 
-    async def look(
-        self, service: ServiceSettings, instance: InstanceSettings
-    ) -> tuple[Target, Answer] | None:
+    async def look(self, service: ServiceSettings, instance: InstanceSettings) -> Look | None:
         """Probe the fixed address of an instance once; None when it has none."""
         if not instance.base_url or uses_port_mark(instance.base_url, instance.health_url):
             return None
         endpoint = parse_base_url(instance.base_url)
         target = target_for(endpoint, instance.health_url, tls_verify=service.tls_verify)
-        return target, await ask(target, timeout=LOOK_TIMEOUT)
+        return Look(endpoint, target, await ask(target, timeout=LOOK_TIMEOUT))
 
     def _engine(self, instance: InstanceSettings) -> Engine:
         try:
