@@ -169,7 +169,7 @@ def completed(words: str, cwd: Path, **more: str) -> tuple[list[str], str]:
         text=True,
         timeout=PATIENCE,
     )
-    return [line.partition(",")[2] for line in done.stdout.splitlines()], done.stderr
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line], done.stderr
 
 
 def test_cl24_ids_come_from_the_gateway_else_from_the_file_else_not_at_all(

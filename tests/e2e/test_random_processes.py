@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import signal
@@ -166,10 +167,15 @@ async def _walk(folder: Path, seed: int) -> Walk:
 @pytest.mark.e2e
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [20260131])
-def test_two_thousand_random_events_lose_nothing(tmp_path: Path, seed: int) -> None:
+def test_two_thousand_random_events_lose_nothing(
+    tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """The seed is in the name; run it again with the same seed to see the same choices."""
     walk = uvloop.run(_walk(tmp_path, seed))
     print(f"events {dict(walk.events)}; outcomes {dict(walk.outcomes)}")
     assert sum(walk.outcomes.values()) == walk.asked
-    assert walk.outcomes["200"] > walk.asked / 2
+    assert walk.outcomes["200"] + walk.outcomes["stream"] > walk.asked / 3, (
+        "the rest was stopped or killed by us"
+    )
     assert all(count > 0 for count in walk.events.values())
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []

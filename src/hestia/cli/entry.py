@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> int:
         return 0
     import click
 
-    from hestia.cli.exits import CliError, ExitCode
+    from hestia.cli.exits import CliError, ExitCode, PipeClosed
     from hestia.cli.root import root
 
     try:
@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> int:
         return _show(_usage(exc), as_json="--json" in arguments)
     except (click.Abort, KeyboardInterrupt):
         return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
+    except PipeClosed:
         return _pipe_closed()
     return outcome if isinstance(outcome, int) else 0
 

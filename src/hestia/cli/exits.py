@@ -82,6 +82,10 @@ class Quiet(CliError):
         super().__init__("", exit_code=exit_code)
 
 
+class PipeClosed(Exception):
+    """Whoever read our stdout went away (CL-08). No OSError: click would make that exit code 1."""
+
+
 class Interrupted(CliError):
     """Ctrl-C while following: the following ends, what was followed goes on (CL-07)."""
 

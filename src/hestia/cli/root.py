@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final
 
 import click
 
 from hestia.cli.command import Lazy, LazyGroup
+from hestia.cli.exits import PipeClosed
 from hestia.cli.session import PROGRESS_OPTION, client_options
 
 _C: Final = "hestia.cli.commands"
@@ -54,7 +57,7 @@ _GROUPS: Final = (
 
 def overview() -> str:
     """The grouped help, without a final newline."""
-    lines = ["Hestia wakes a service when a request comes and lets it sleep when nobody uses it.", ""]
+    lines = ["Hestia wakes a service when a request comes and stops it when nobody uses it.", ""]
     for title, members in _GROUPS:
         lines.append(title)
         for name, example in members:
@@ -63,8 +66,28 @@ def overview() -> str:
     return "\n".join(lines)
 
 
+@contextlib.contextmanager
+def _own_word_for_a_closed_pipe() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as exc:
+        raise PipeClosed from exc
+
+
 class Root(LazyGroup):
     """`hestia` itself."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse, which may print help. Raises PipeClosed. extra: click's own business, hence Any."""
+        with _own_word_for_a_closed_pipe():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command. Raises PipeClosed."""
+        with _own_word_for_a_closed_pipe():
+            return super().invoke(ctx)
 
     def get_help(self, ctx: click.Context) -> str:
         """The grouped help."""

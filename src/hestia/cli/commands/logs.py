@@ -42,6 +42,8 @@ def logs(service: str, follow: bool, tail: int | None, instance: str) -> None:
                     _print(session, service, line)
                     lines += 1
                 break
+            except BrokenPipeError:  # a ConnectionError too, but of whoever reads our output
+                raise
             except ConnectionError:
                 if not follow:
                     raise client.stranger("the log broke off in the middle of a line") from None
