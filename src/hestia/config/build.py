@@ -6,17 +6,16 @@ that cannot work. Reads nothing: what is on the PATH is asked through `which`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel
 
 from hestia.config import later
 from hestia.config.check import Checker
+from hestia.config.convert import holds_port, settings_of
 from hestia.config.errors import nearest, one_of, show
 from hestia.config.models import BackoffKeys, ServiceKeys, spellings
 from hestia.config.tree import Node
@@ -25,13 +24,7 @@ from hestia.core.model import (
     LOCAL,
     Backoff,
     Endpoint,
-    HostHeader,
-    IdleWebSocket,
-    InstanceId,
-    InstanceSettings,
-    MachineId,
     OnCold,
-    PathPolicy,
     ServiceId,
     ServiceSettings,
 )
@@ -40,7 +33,6 @@ from hestia.core.urls import PORT_MARK, parse_base_url, uses_port_mark
 OLLAMA: Final = "ollama"
 OLLAMA_URL: Final = "http://localhost:11434"
 ANY_PORT_URL: Final = "http://127.0.0.1:{port}"
-MAIN: Final = InstanceId("main")
 _LOOPBACK_NAMES: Final = ("localhost", "localhost.localdomain", "ip6-localhost")
 
 
@@ -98,7 +90,7 @@ class Builder:
         keys = self._with_defaults(service, keys)
         name, options = self._default_engine(service, keys) if engine_node is None else engine
         base_url = keys.base_url
-        options_use_port = _holds_port(options)
+        options_use_port = holds_port(options)
         if not base_url and name != "none" and options_use_port:
             base_url = ANY_PORT_URL
         if not base_url:
@@ -108,7 +100,7 @@ class Builder:
         self._check_port(service, name, base_url, keys.health_url, options_use_port)
         self._check_limits(path, keys, backoff, given)
         self._note_sources(path, given)
-        self.services[ServiceId(service)] = _settings(service, keys, backoff, name, options, base_url)
+        self.services[ServiceId(service)] = settings_of(service, keys, backoff, name, options, base_url)
 
     def finish(self) -> None:
         """What only shows when all services are known: names and addresses that clash."""
@@ -251,10 +243,11 @@ class Builder:
     ) -> None:
         """Limits that cannot work together are errors (CK-04); one that does nothing is said (ID-08)."""
         if keys.machine != LOCAL:
+            machine = given["machine"].quoted(repr(keys.machine))
             self._checker.add(
                 given["machine"],
                 f"{path}.machine",
-                f"the machine {keys.machine!r} is not available yet in this version (machines and placement)",
+                f"the machine {machine} is not available yet in this version (machines and placement)",
                 remedy="remove the key for now",
             )
         if keys.on_cold == OnCold.PAGE:
@@ -287,8 +280,12 @@ class Builder:
 
     def _note_option(self, path: str, node: Node) -> None:
         self.sources[path] = node.words()
-        for name, child in (node.mapping or {}).items():
-            self._note_option(f"{path}.{name}", child)
+        if isinstance(node.value, list):
+            for at, item in enumerate(node.value):
+                self._note_option(f"{path}[{at}]", item)
+        elif not node.secret:
+            for name, child in (node.mapping or {}).items():
+                self._note_option(f"{path}.{name}", child)
 
     # -- all services --------------------------------------------------------------------------
 
@@ -304,7 +301,7 @@ class Builder:
                     self._checker.add(
                         item,
                         f"services.{name}.hosts[{at}]",
-                        f"{host!r} already leads to {owner}",
+                        f"{item.quoted(repr(host))} already leads to {owner}",
                         remedy="give each host name to one service",
                     )
 
@@ -321,7 +318,7 @@ class Builder:
                     self._checker.add(
                         node,
                         f"services.{name}.base_url",
-                        f"{instance.base_url} is this gateway's own address",
+                        f"{node.quoted(instance.base_url)} is this gateway's own address",
                         remedy="write the address of the service itself, or give the gateway another port",
                     )
                 if not instance.managed:
@@ -332,7 +329,7 @@ class Builder:
                     self._checker.add(
                         node,
                         f"services.{name}.base_url",
-                        f"services.{other} starts a program on {instance.base_url} as well",
+                        f"services.{other} starts a program on {node.quoted(instance.base_url)} as well",
                         remedy=f"give one of them another port, or use {PORT_MARK}",
                     )
 
@@ -352,57 +349,6 @@ def _listens(endpoint: Endpoint) -> Endpoint:
     """The endpoint as two programs would clash on it."""
     host = "localhost" if is_this_machine(endpoint.host) else endpoint.host
     return Endpoint("http", host, endpoint.port, unix_path=endpoint.unix_path)
-
-
-def _settings(
-    service: str, keys: ServiceKeys, backoff: Backoff, engine: str, options: BaseModel | None, base_url: str
-) -> ServiceSettings:
-    instance = InstanceSettings(
-        id=MAIN,
-        base_url=base_url,
-        health_url=keys.health_url,
-        warmup=keys.warmup,
-        machine=MachineId(keys.machine),
-        engine=engine,
-        options=options,
-        options_hash=_hash(engine, options, base_url),
-    )
-    words: dict[str, Any] = {"idle_websocket": IdleWebSocket, "on_cold": OnCold, "path_policy": PathPolicy}
-    taken = {
-        "base_url",
-        "health_url",
-        "warmup",
-        "machine",
-        "engine",
-        "restart_backoff",
-        "host_header",
-        *words,
-    }
-    plain: dict[str, Any] = {  # Any: the fields of ServiceSettings differ in type
-        name: getattr(keys, name) for name in ServiceKeys.model_fields if name not in taken
-    }
-    return ServiceSettings(
-        id=ServiceId(service),
-        instances=(instance,),
-        host_header=HostHeader(keys.host_header) if keys.host_header in set(HostHeader) else keys.host_header,
-        restart_backoff=backoff,
-        **{name: word(getattr(keys, name)) for name, word in words.items()},
-        **plain,
-    )
-
-
-def _hash(engine: str, options: BaseModel | None, base_url: str) -> str:
-    """Changes when what is started, or where it answers, changes."""
-    dumped = options.model_dump(mode="json") if options is not None else {}
-    text = json.dumps([engine, dumped, base_url], sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _holds_port(options: BaseModel | None) -> bool:
-    """Whether an option holds `{port}`, in whatever engine."""
-    return options is not None and uses_port_mark(
-        json.dumps(options.model_dump(mode="json"), ensure_ascii=False)
-    )
 
 
 def _variable(service: str, key: str) -> str:

@@ -23,6 +23,7 @@ Detail = Mapping[str, Any]  # an item of ValidationError.errors(); Any because i
 Schema = Mapping[str, Any]  # a JSON Schema, likewise
 
 SECRET_KINDS: Final = ("env", "file")
+NO_SUCH_KEY: Final = "remove it, or look for its name: docs/configuration-reference.md"
 _UNIT_WORDS: Final = {"ms": "milliseconds", "s": "seconds"}
 # what people write who come from other tools → where it is said here
 _SYNONYMS: Final = {
@@ -140,7 +141,8 @@ class Checker:
         if home and not (near and near != name and nearest(name, [near], cutoff=0.9)):
             self.add(child, full, "unknown key here", at_key=True, remedy=f"write it under {home}")
             return
-        self.add(child, full, "unknown key", at_key=True, nearest=near)
+        remedy = "" if near else NO_SUCH_KEY
+        self.add(child, full, "unknown key", at_key=True, nearest=near, remedy=remedy)
 
     # -- values --------------------------------------------------------------------------------
 
@@ -183,6 +185,9 @@ class Checker:
     def _text(self, node: Node, full: str) -> Node | None:
         """Fill a secret in where the node asks for one."""
         asked = node.mapping
+        if asked is not None and set(asked) == set(SECRET_KINDS):
+            self.add(node, full, "names two sources of a secret", remedy="write env or file, not both")
+            return None
         if asked is None or len(asked) != 1:
             return node
         kind, name = next(iter(asked.items()))
@@ -197,8 +202,9 @@ class Checker:
         except LookupError as exc:
             self.add(name, f"{full}.{kind}", str(exc.args[0]))
             return None
-        origin = f"environment {name.value}" if kind == "env" else f"file {name.value}"
-        return Node(text, node.place, node.key, node.name, secret=origin, unit=node.unit)
+        # said on the node itself too: whoever names its source or quotes its value later must know
+        node.secret = f"environment {name.value}" if kind == "env" else f"file {name.value}"
+        return Node(text, node.place, node.key, node.name, secret=node.secret, unit=node.unit)
 
     def _wrong(self, node: Node, full: str, text: str, expected: str = "", *, remedy: str = "") -> None:
         hide = bool(node.secret) or is_secret_name(node.name or full.rpartition(".")[2])
@@ -298,16 +304,18 @@ class Checker:
             elif detail["type"] == "extra_forbidden":
                 known = _names(root, way[:-1])
                 near = nearest(name, known)
-                self.add(node, full, "unknown key", at_key=True, nearest=near)
+                remedy = "" if near else NO_SUCH_KEY if known else "remove it; this engine takes no options"
+                self.add(node, full, "unknown key", at_key=True, nearest=near, remedy=remedy)
         rest = [one for one in said if one["type"] not in ("missing", "extra_forbidden")]
         if not rest:
             return
         sentence = next((one for one in rest if one["type"] == "value_error"), None)
         if sentence is not None:
             text = str(sentence["ctx"]["error"])
-            if any(child.secret for child in node.walk()):
+            hide = any(child.secret for child in node.walk()) or is_secret_name(node.name)
+            if hide:
                 text = "the value cannot be used here (it holds a secret and is not shown)"
-            self.add(node, full, text, hide=True)
+            self.add(node, full, text, hide=hide)
             return
         expected = one_of(dict.fromkeys(_expectation(one) for one in rest))
         self._wrong(node, full, f"expected {expected}", expected)

@@ -43,6 +43,7 @@ def read_dotenv(source: Source) -> DotEnv:
             text = (
                 "expected NAME=value" if match is None else "a quote is not closed, or something follows it"
             )
+            shown, caret = excerpt(source.lines, number, 1)
             problems.append(
                 Problem(
                     source=source.name,
@@ -50,7 +51,8 @@ def read_dotenv(source: Source) -> DotEnv:
                     column=1,
                     width=len(line.rstrip()),
                     text=text,
-                    excerpt=excerpt(source.lines, number),
+                    excerpt=shown,
+                    caret=caret,
                     expected="NAME=value",
                 )
             )

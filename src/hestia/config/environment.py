@@ -16,6 +16,7 @@ from typing import Final
 from hestia.config import later
 from hestia.config.check import Checker
 from hestia.config.errors import Problem, nearest, printable, shorten
+from hestia.config.ids import ID, prefix_of
 from hestia.config.models import GatewayKeys, ServiceKeys, kind_of, spellings
 from hestia.config.tree import Node, Place, Source, problem_at
 from hestia.config.values import Flag, Many
@@ -40,7 +41,6 @@ _SPELLED: Final = spellings(ServiceKeys)
 _COMING: Final = later.spellings(later.SERVICE)
 _TYPO_CUTOFF: Final = 0.88  # OLLAMA_HOST must not count as a mistyped OLLAMA_HOSTS
 _TYPO_LENGTH: Final = 8
-ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 @dataclass(slots=True)
@@ -54,11 +54,6 @@ class FromEnvironment:
     mentioned: dict[str, list[str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-
-
-def prefix_of(service: str) -> str:
-    """How a service's variables begin: `remote-api` → `REMOTE_API`."""
-    return service.upper().replace("-", "_")
 
 
 class Environment:

@@ -11,18 +11,27 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
+from unicodedata import combining, east_asian_width
 
 from hestia.core.errors import ConfigError
 
-_SECRET_WORD: Final = r"(?:password|passwd|secret|token|api_?keys?|private_?key|credentials?)"
+_SECRET_WORD: Final = r"(?:pass?wor?d|passwd|secret|token(?!s)|api[_-]?keys?|private[_-]?key|credentials?)"
 _SECRET_NAME: Final = re.compile(_SECRET_WORD, re.IGNORECASE)
 _SECRET_PAIR: Final = re.compile(
-    rf"([\w-]*{_SECRET_WORD}[\w-]*[\"']?\s*[:=]\s*)(?!\{{\s*(?:env|file)\s*:)(\"[^\"]*\"?|'[^']*'?|[^\s,}}\]#]+)",
+    rf"({_SECRET_WORD}[\w-]{{0,64}}[\"']?\s*[:=]\s*)(?!\{{\s*(?:env|file)\s*:)(\"[^\"]*\"?|'[^']*'?|[^\s,}}\]#]+)",
+    re.IGNORECASE,
+)
+_SECRET_OPTION: Final = re.compile(  # of a command: --api-key X, or as list items
+    rf"(--?[\w-]{{0,64}}?{_SECRET_WORD}[\w-]{{0,64}}[\"']?(?:\s*,\s*|\s+)|\bBearer\s+)(\"[^\"]*\"?|'[^']*'?|[^\s,}}\]#{{&|;\"']+)",
     re.IGNORECASE,
 )
 _URL_USER: Final = re.compile(r"(://)([^/\s@\"']+)(?=@)")
 _WORDS_MAX: Final = 60  # characters of a found value that are shown
 _LINE_MAX: Final = 160  # characters of a line of the file that are shown
+_LEAD: Final = 40  # of them before the value, where the line has to be cut
+_LOOK_MAX: Final = 5_000  # characters on either side of the value in which secrets are looked for
+_NAME_MAX: Final = 80  # characters of a name that can be a mistyped key
+_KEY_MAX: Final = 200  # characters of a dotted path that are shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +40,8 @@ class Problem:
 
     source: "hestia_config.yml", "environment", ".env", "command line". key: dotted path, or what was
     typed in the environment (`NAME=value`). found, expected, nearest: "" where they do not apply.
-    text: the one sentence. excerpt: the line of the file. remedy: what to do when `text` does not say it.
+    text: the one sentence. excerpt: the line of the file, cut around the value where it is very long;
+    caret: the column of the value in it. remedy: what to do when `text` does not say it.
     """
 
     source: str
@@ -44,17 +54,19 @@ class Problem:
     nearest: str = ""
     text: str = ""
     excerpt: str = ""
+    caret: int = 0
     remedy: str = ""
 
     def render(self) -> str:
         """The text of `config check`: place, key and sentence; the line with a caret; nearest; remedy."""
         place = ":".join(str(part) for part in (self.source, self.line, self.column) if part)
-        head = ": ".join(part for part in (place, printable(self.key), self.text) if part)
+        head = ": ".join(part for part in (place, shorten(printable(self.key), _KEY_MAX), self.text) if part)
         lines = [head]
         if self.excerpt:
             number = str(self.line).rjust(5)
             lines.append(f"{number} | {self.excerpt}")
-            caret = " " * (self.column - 1) + "^" * max(1, self.width)
+            before, under = self.excerpt[: self.caret - 1], self.excerpt[self.caret - 1 :][: self.width]
+            caret = " " * _columns(before) + "^" * max(1, _columns(under))
             lines.append(f"      | {caret}" + (f" nearest: {self.nearest}" if self.nearest else ""))
         elif self.nearest:
             lines[0] += f"; nearest: {self.nearest}"
@@ -84,6 +96,8 @@ class ConfigProblems(ConfigError):
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """The known name most like `name`, or ""."""
+    if len(name) > _NAME_MAX:
+        return ""
     found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
     return found[0] if found else ""
 
@@ -95,8 +109,9 @@ def is_secret_name(name: str) -> bool:
 
 def blot(line: str) -> str:
     """Put stars in the place of what looks like a secret; the columns stay where they are."""
-    line = _SECRET_PAIR.sub(lambda match: match[1] + "*" * len(match[2]), line)
-    return _URL_USER.sub(lambda match: match[1] + "*" * len(match[2]), line)
+    for pattern in (_SECRET_PAIR, _SECRET_OPTION, _URL_USER):
+        line = pattern.sub(lambda match: match[1] + "*" * len(match[2]), line)
+    return line
 
 
 def show(value: object) -> str:
@@ -123,18 +138,29 @@ def printable(text: str) -> str:
     return "".join(ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in text)
 
 
-def excerpt(lines: Sequence[str], line: int) -> str:
-    """Line `line` (from 1) as it is shown: blotted, tabs as one column, cut when it is very long."""
+def excerpt(lines: Sequence[str], line: int, column: int) -> tuple[str, int]:
+    """Line `line` as it is shown, and where `column` is in it (all from 1): blotted, tabs as one column,
+    cut around the column when it is very long. ("", 0) without such a line."""
     if not 1 <= line <= len(lines):
-        return ""
-    shown = "".join(ch if ch.isprintable() else " " for ch in lines[line - 1])
-    return shorten(blot(shown), _LINE_MAX)
+        return "", 0
+    skipped = max(0, column - _LOOK_MAX)
+    part = lines[line - 1][skipped : column + _LOOK_MAX]
+    shown = blot("".join(ch if ch.isprintable() else " " for ch in part))
+    start = 0 if column <= _LINE_MAX - _LEAD else column - 1 - _LEAD
+    if start:
+        shown = "…" + shown[start + 1 - skipped :]
+    return shorten(shown, _LINE_MAX), column - start
 
 
 def one_of(words: Iterable[str]) -> str:
     """`a, b or c`."""
     *most, last = list(words)
     return f"{', '.join(most)} or {last}" if most else last
+
+
+def _columns(text: str) -> int:
+    """Columns of a terminal that the text takes: wide letters two, combining marks none."""
+    return sum(0 if combining(ch) else 2 if east_asian_width(ch) in "WF" else 1 for ch in text)
 
 
 def _order(problem: Problem) -> tuple[bool, str, int, int]:

@@ -20,15 +20,14 @@ from hestia.config.build import OLLAMA, Around, Builder, Own
 from hestia.config.check import Checker
 from hestia.config.dotenv import DotEnv, read_dotenv
 from hestia.config.environment import (
-    ID,
     PATH_VARIABLE,
     Environment,
     FromEnvironment,
-    prefix_of,
     told,
     variables_of,
 )
 from hestia.config.errors import ConfigProblems, Problem, printable, show
+from hestia.config.ids import is_id
 from hestia.config.models import GatewayKeys, ServiceKeys
 from hestia.config.tree import Node, Place, Source
 from hestia.config.yaml_tree import Unreadable, read_yaml
@@ -117,15 +116,21 @@ class _Loader:
             path = self._cwd / os.path.expanduser(named)
             self._base = path.parent
             if not path.is_file():
-                what = "is a folder, not a file" if path.is_dir() else "does not exist"
-                self._complain(f"{named} {what}", by=by, remedy=f"correct {by}, or leave it out")
+                self._complain(
+                    f"{named} {_why_no_file(path)}", by=by, remedy=f"correct {by}, or leave it out"
+                )
                 return None
             return path
-        found = [self._cwd / name for name in FILE_NAMES if (self._cwd / name).is_file()]
+        found = [self._cwd / name for name in FILE_NAMES if os.path.lexists(self._cwd / name)]
         if len(found) > 1:
             self._complain(
                 f"{FILE_NAMES[0]} and {FILE_NAMES[1]} both exist here", remedy="keep one of the two files"
             )
+        if found and not found[0].is_file():
+            # a container's mount of a file that is missing makes a folder of that name
+            name = self._shown(found[0])
+            self._file_problem(name, _why_no_file(found[0]), "put the file there, or remove this")
+            return None
         return found[0] if found else None
 
     def _complain(self, text: str, *, by: str = "", remedy: str = "") -> None:
@@ -144,7 +149,9 @@ class _Loader:
         try:
             data = path.read_bytes()
         except OSError as exc:
-            self._file_problem(name, f"cannot be read: {exc.strerror}", "correct the file's permissions")
+            self._file_problem(
+                name, f"cannot be read: {exc.strerror}", "see that the gateway's user can read it"
+            )
             return None
         if len(data) > _FILE_MAX:
             self._file_problem(
@@ -154,8 +161,12 @@ class _Loader:
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
-            line = data.count(b"\n", 0, exc.start) + 1
-            self._file_problem(name, f"line {line} is not UTF-8 text", "save the file as UTF-8")
+            read = data[: exc.start].decode("utf-8-sig")
+            source = Source(name, tuple(data[: exc.start + 80].decode("utf-8-sig", "replace").split("\n")))
+            column = len(read) - read.rfind("\n")
+            place = Place(source, read.count("\n") + 1, column)
+            text = f"the byte 0x{data[exc.start]:02x} is no UTF-8 text"
+            self.checker.add(Node(None, place), "", text, remedy="save the file as UTF-8")
             return None
 
     def _file_problem(self, name: str, text: str, remedy: str) -> None:
@@ -253,7 +264,7 @@ class _Loader:
         coming = later.spellings(later.SERVICE)
         for name, node in services.items():
             path = f"services.{printable(name)}"
-            if not self._is_id(name, node, path, prefixes):
+            if not is_id(self.checker, name, node, path, prefixes):
                 continue
             self._places[name] = node
             if node.value is None:
@@ -269,41 +280,9 @@ class _Loader:
                 found[name] = self.checker.keys(node, ServiceKeys, path, coming=coming, elsewhere=elsewhere)
         return found
 
-    def _is_id(self, name: str, node: Node, path: str, prefixes: dict[str, str]) -> bool:
-        if not ID.fullmatch(name):
-            self.checker.add(
-                node,
-                path,
-                "expected an id of small letters, digits, '-' and '_', beginning with a letter or digit, "
-                "at most 63 long",
-                at_key=True,
-                nearest=_id_like(name),
-            )
-            return False
-        if name == "hestia":
-            self.checker.add(
-                node,
-                path,
-                "this id is taken: hestia.localhost is the gateway",
-                at_key=True,
-                remedy="use another id",
-            )
-            return False
-        other = prefixes.setdefault(prefix_of(name), name)
-        if other != name:
-            self.checker.add(
-                node,
-                path,
-                f"has the same environment variables as services.{other}: both are {prefix_of(name)}_… there",
-                at_key=True,
-                remedy="rename one of the two",
-            )
-            return False
-        return True
-
     def _gateway(self, given: Mapping[str, Node]) -> GatewaySettings:
-        self._sources = {name: node.words() for name, node in given.items()}
         keys = self.checker.values(GatewayKeys, given, "")
+        self._sources = {name: node.words() for name, node in given.items()}  # after: secrets are known now
         plain = keys.model_dump()
         plain["state_dir"] = self._state_dir(keys.state_dir)
         return GatewaySettings(**plain)
@@ -380,9 +359,9 @@ class _Loader:
         return dropped
 
 
-def _id_like(name: str) -> str:
-    """The id that the writer may have meant."""
-    near = "".join(ch if ch.isascii() and (ch.isalnum() or ch in "-_") else "-" for ch in name.lower()).strip(
-        "-_"
-    )
-    return near[:63] if ID.fullmatch(near[:63]) else ""
+def _why_no_file(path: Path) -> str:
+    if path.is_dir():
+        return "is a folder, not a file"
+    if path.exists():
+        return "is no ordinary file"
+    return "leads to a file that does not exist" if path.is_symlink() else "does not exist"

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hestia.config.environment import ID
+from hestia.config.ids import ID
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
 from hestia.config.values import Duration, Schema, duration_text
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from hestia.config.errors import is_secret_name
+from hestia.config.errors import blot, is_secret_name
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
 from hestia.config.values import Duration, duration_text
 from hestia.core.model import InstanceSettings, ServiceSettings, Settings
@@ -73,13 +73,18 @@ def _engine_rows(settings: Settings, instance: InstanceSettings, key: str) -> It
 
 def _hidden(settings: Settings, key: str, value: object) -> object:
     """The value with stars in place of what came from a secret, or is named like one."""
-    if "(secret: " in settings.sources.get(key, "") or (is_secret_name(key.rpartition(".")[2]) and value):
+    of_secret = "(secret: " in settings.sources.get(key, "")
+    if (of_secret and not isinstance(value, list)) or (is_secret_name(key.rpartition(".")[2]) and value):
         return HIDDEN
     if isinstance(value, dict):
         return {name: _hidden(settings, f"{key}.{name}", one) for name, one in value.items()}
     if isinstance(value, list):
-        return [_hidden(settings, f"{key}[{at}]", one) for at, one in enumerate(value)]
-    return value
+        shown = [_hidden(settings, f"{key}[{at}]", one) for at, one in enumerate(value)]
+        for at, one in enumerate(value[:-1]):  # --api-key and its value are two items of a command
+            if isinstance(one, str) and one.startswith("-") and "=" not in one and is_secret_name(one):
+                shown[at + 1] = HIDDEN
+        return shown
+    return blot(value) if isinstance(value, str) else value
 
 
 def _row(settings: Settings, key: str, value: object, model: type[BaseModel], field: str) -> Row:

@@ -81,8 +81,14 @@ class Node:
 
     def words(self) -> str:
         """Where the value came from, for `Settings.sources`."""
-        secret = f" (secret: {self.secret})" if self.secret else ""
-        return self.place.words() + secret
+        secret = self.secret
+        if isinstance(self.value, list):  # one secret item makes a secret of the list
+            secret = next((item.secret for item in self.value if item.secret), secret)
+        return self.place.words() + (f" (secret: {secret})" if secret else "")
+
+    def quoted(self, text: str) -> str:
+        """What the value became, for a sentence; not shown when it came from a secret."""
+        return f"the secret from {self.secret}" if self.secret else text
 
 
 def problem_at(
@@ -105,6 +111,10 @@ def problem_at(
         shown = "***" if secret else blot(typed)
         between = " " if place.variable.startswith("-") else "="
         key = f"{place.variable}{between}{shown}"
+    shown, caret = excerpt(place.source.lines, 0 if place.variable else place.line, place.column)
+    if hide and not node.secret and not at_key and shown and isinstance(node.value, str):
+        start = max(0, caret - 1)
+        shown = shown[:start] + "*" * len(shown[start:][: place.width]) + shown[start:][place.width :]
     return Problem(
         source=place.source.name,
         line=place.line,
@@ -115,6 +125,7 @@ def problem_at(
         expected=expected,
         nearest=nearest,
         text=text,
-        excerpt="" if place.variable else excerpt(place.source.lines, place.line),
+        excerpt=shown,
+        caret=caret,
         remedy=remedy,
     )

@@ -256,6 +256,8 @@ class Address(Kind):
             if checked[:5].lower() == "unix:":
                 raise self.wrong()
             checked = checked.partition("?")[0]
+        if text.startswith("/"):
+            raise ValueError(f"= {text!r} has no host; write the whole address: http://localhost:8000{text}")
         try:
             parse_base_url(checked)
         except ValueError as exc:

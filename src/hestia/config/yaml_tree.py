@@ -53,6 +53,31 @@ _SAID: Final = {
         "the YAML is broken: the backslash in this text means nothing",
         "use single quotes, or write the backslash twice",
     ),
+    "did not find expected hexdecimal number": (  # libyaml's spelling
+        "the YAML is broken: the backslash in this text means nothing",
+        "use single quotes, or write the backslash twice",
+    ),
+    "did not find expected alphabetic or numeric character": (
+        "the YAML is broken: a text cannot begin with '*' or '&'",
+        "put it in quotes",
+    ),
+    "did not find expected node content": ("the YAML is broken: a value is missing here", ""),
+    "did not find expected <document start>": (
+        "the YAML is broken: this does not belong to what stands above",
+        "write `key: value`, and indent the keys of one mapping equally",
+    ),
+    "block sequence entries are not allowed in this context": (
+        "the YAML is broken: a list cannot begin on the line of its key",
+        "begin the list on the next line, or write it as [a, b]",
+    ),
+    "found a tab character that violates indentation": (
+        "the YAML is broken: this line is indented with a tab",
+        "indent with spaces",
+    ),
+    "found a tab character where an indentation space is expected": (
+        "the YAML is broken: this line is indented with a tab",
+        "indent with spaces",
+    ),
     "did not find expected '-' indicator": (
         "the YAML is broken: a list is followed by something that is no item of it",
         "indent the items of one list equally",
@@ -215,7 +240,10 @@ class _Reader:
     def _refuse_tag(self, event: yaml.NodeEvent) -> None:
         tag = getattr(event, "tag", None)
         if tag is not None and not (tag == "!" and isinstance(event, yaml.ScalarEvent)):
-            raise self._stop(event, f"the tag {show(tag)} is not known here", "remove it; texts need no tag")
+            written = str(tag).replace("tag:yaml.org,2002:", "!!", 1)
+            raise self._stop(
+                event, f"the tag {show(written)} is not known here", "remove it; texts need no tag"
+            )
 
     def _place(self, event: yaml.Event) -> Place:
         start, end = event.start_mark, event.end_mark
@@ -254,13 +282,15 @@ def _value(text: str) -> Scalar:
 
 
 def _at(place: Place, text: str, remedy: str) -> Problem:
+    shown, caret = excerpt(place.source.lines, place.line, place.column)
     return Problem(
         source=place.source.name,
         line=place.line,
         column=place.column,
         width=place.width,
         text=text,
-        excerpt=excerpt(place.source.lines, place.line),
+        excerpt=shown,
+        caret=caret,
         remedy=remedy,
     )
 
@@ -277,7 +307,7 @@ def _said(exc: yaml.YAMLError, source: Source, text: str) -> Problem:
         place = Place(source, line + 1, column + 1)
         return _at(place, "a control character stands here", "remove it")
     words, remedy = _SAID.get(said, (f"the YAML is broken: {said}", ""))
-    if opened is not None and "not closed" in words:
+    if opened is not None and ("not closed" in words or said == "could not find expected ':'"):
         mark = opened
     line, column = min(mark.line, max(len(source.lines) - 1, 0)), mark.column
     here = source.lines[line][column : column + 1] if line < len(source.lines) else ""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 
 from hestia.core.urls import uses_port_mark
 
@@ -17,6 +17,11 @@ _UNITS: Final = {
     "": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30,
 }  # fmt: skip
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
+_SIZE_SCHEMA: Final[dict[str, object]] = {
+    "type": "string",
+    "pattern": r"^[0-9]+(\.[0-9]+)? ?([KMG]i?)?B$",
+    "examples": ["10MiB"],
+}
 _ENV_NAME: Final = re.compile(r"[^=\0]+")
 STAMPED: Final = frozenset({"HESTIA_KEY", "HESTIA_OPTIONS", "HESTIA_ENDPOINT", "HESTIA_HEALTH_URL"})
 
@@ -65,7 +70,7 @@ class ProcessOptions(BaseModel):
         min_length=1,
         description="User name or number to run as, with its groups; another than our own needs root.",
     )
-    log_max: Annotated[int, BeforeValidator(_size)] = Field(
+    log_max: Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)] = Field(
         default=10 * 2**20,
         ge=4096,
         description="Size, with unit, at which the captured output is rotated; one older part is kept.",

@@ -95,12 +95,12 @@ def show(path: str | None, diff: bool, no_header: bool) -> None:
         settings = load_settings(path)
     except ConfigProblems as exc:
         raise refusal(exc) from exc
-    rows = sorted(effective(settings), key=lambda row: row.source == "default")
-    if diff:
-        rows = [row for row in rows if row.source != "default"]
+    rows = [row for row in effective(settings) if row.changed or not diff]
     if session.json:
         session.result(json.dumps(_document(settings, rows), ensure_ascii=False))
         return
+    for warning in settings.warnings:
+        session.note(f"warning: {plain(warning)}")
     cells = [(row.key, plain(_value(row.value)), plain(row.source)) for row in rows]
     for line in render(_COLUMNS, cells, session.out, header=not no_header):
         session.result(line)
