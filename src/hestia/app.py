@@ -16,7 +16,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
@@ -25,11 +25,11 @@ from hestia import __version__
 from hestia.api.application import create_api
 from hestia.api.control import ConfigRow, ConfigView
 from hestia.api.server import ControlServer
-from hestia.config import effective
+from hestia.config import effective, load
 from hestia.core.model import Endpoint, Settings
 from hestia.core.ports import Engine, EngineContext, EnginePlugin, Recorder, Store
 from hestia.edge.server import EdgeServer
-from hestia.engines.registry import EngineRegistry
+from hestia.engines.registry import EngineRegistry, load_engines
 from hestia.http1.pool import Pool
 from hestia.proxy.service import DataPath
 from hestia.runtime.gateway import Gateway
@@ -214,6 +214,16 @@ def serve(settings: Settings, *, on_started: Callable[[Hestia], None]) -> int:
 
     on_started: called on the loop once it listens. Raises ConfigError, OSError.
     """
+    stream = _log_to_stderr(settings)
+    raise_descriptor_limit()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(settings, stream, on_started))
+    finally:
+        stream.close()
+
+
+def _log_to_stderr(settings: Settings) -> LineWriter:
     stream = LineWriter(sys.stderr.buffer)
     terminal = sys.stderr.isatty()
     logs.configure(
@@ -222,12 +232,7 @@ def serve(settings: Settings, *, on_started: Callable[[Hestia], None]) -> int:
         form=logs.choose_form(settings.gateway.log_format, terminal=terminal),
         colour=logs.choose_colour(os.environ, terminal=terminal),
     )
-    raise_descriptor_limit()
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings, stream, on_started))
-    finally:
-        stream.close()
+    return stream
 
 
 async def _serve(settings: Settings, stream: Stream, on_started: Callable[[Hestia], None]) -> int:
@@ -257,10 +262,14 @@ async def _serve(settings: Settings, stream: Stream, on_started: Callable[[Hesti
     gc.freeze()
     await wanted.wait()
     left = await hestia.aclose()
+    _say_ended(left)
+    return 1 if left else 0
+
+
+def _say_ended(left: list[str]) -> None:
     for name in left:
         log.error("Still running, could not be stopped: %s", name, extra={"event_type": "left_running"})
     log.info("Hestia has ended", extra={"event_type": "gateway_stopped"})
-    return 1 if left else 0
 
 
 def _hung_up(end: Callable[[str], None]) -> None:
@@ -281,6 +290,47 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+class _Bridged:
+    """The gateway behind the bridge, and the log it writes."""
+
+    def __init__(self, hestia: Hestia, stream: LineWriter) -> None:
+        self._hestia = hestia
+        self._stream = stream
+
+    async def aclose(self) -> None:
+        with _one_voice():
+            _say_ended(await self._hestia.aclose())
+        self._stream.close()
+
+
+@contextlib.contextmanager
+def _one_voice() -> Iterator[None]:
+    """The control API is served by uvicorn too: what that one says is not for who runs the one in front."""
+    server = logging.getLogger("uvicorn.error")
+    level = server.level
+    server.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        server.setLevel(level)
+
+
+async def _start_bridged(unix_path: str) -> _Bridged:
+    """A gateway as `hestia serve` runs it, on a unix socket. Raises ConfigError, OSError."""
+    engines = {name: plugin.Options for name, plugin in load_engines().items()}
+    settings = load(path=None, environ=os.environ, cwd=os.getcwd(), engines=engines)
+    with _one_voice():
+        stream = _log_to_stderr(settings)
+        raise_descriptor_limit()
+        hestia = Hestia(settings, access_log=stream, unix_path=unix_path)
+        try:
+            await hestia.start()
+        except BaseException:
+            stream.close()
+            raise
+    return _Bridged(hestia, stream)
+
+
 _bridge: list[Bridge] = []
 
 
@@ -291,5 +341,5 @@ def __getattr__(name: str) -> Bridge:
     from hestia.bridge import Bridge  # nobody else needs it
 
     if not _bridge:
-        _bridge.append(Bridge())
+        _bridge.append(Bridge(_start_bridged))
     return _bridge[0]
