@@ -181,9 +181,15 @@ def document(
 def render(error: e.HestiaError, *, request_id: str, read: bool = True) -> tuple[int, Fields, bytes]:
     """Status, head fields (content-length included) and body of the answer."""
     status, members, fields = document(error, request_id=request_id, read=read)
-    body = json.dumps(members, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    body = to_json(members)
     fields.append((b"content-length", str(len(body)).encode()))
     return status, fields, body
+
+
+def to_json(members: Mapping[str, object]) -> bytes:
+    """A document that no browser can take for a page, even where somebody sniffs (ER-09)."""
+    text = json.dumps(members, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _fields(error: e.HestiaError, found: Row, request_id: str) -> Fields:

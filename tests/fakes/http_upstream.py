@@ -2,7 +2,7 @@
 
 `/echo` the request as JSON · `/upload` size and hash of the body · `/mirror` the body back while it
 comes · `/sse`, `/ndjson`, `/chunked` `n` events, each on its own · `/bytes` `n` pseudo-random bytes ·
-`/gzip` a compressed body · `/status` the status `n` · `/slow` answers when `release` is set · `/ws` echo.
+`/gzip` a compressed body · `/status` the status `n` · `/slow` answers after `release` · `/ws` echo.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import gzip
 import hashlib
 import json
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from . import websocket
 from .upstream import Connection, RawUpstream
@@ -47,13 +47,18 @@ class HttpUpstream(RawUpstream):
     def __init__(self, name: str = "up", *, keep: bool = True) -> None:
         super().__init__([self._serve], keep=keep)
         self.name = name
-        self.release = asyncio.Event()
+        self.released = False
         self.gate = asyncio.Event()
         self.sent_events = 0
 
+    def release(self) -> None:
+        """Let every `/slow` answer."""
+        self.released = True
+        self.bell.ring()
+
     async def _serve(self, connection: Connection) -> None:
         while (request := await connection.next_or_end()) is not None:
-            path = urlsplit(request.target.decode("latin-1")).path
+            path = request.target.decode("latin-1").partition("?")[0]
             if path.endswith("/ws") and request.upgrade:
                 await self._websocket(connection, request)
                 break
@@ -66,7 +71,7 @@ class HttpUpstream(RawUpstream):
         connection.close()
 
     async def _answer(self, connection: Connection, request: Request, page: str) -> None:
-        query = parse_qs(urlsplit(request.target.decode("latin-1")).query)
+        query = parse_qs(request.target.decode("latin-1").partition("?")[2])
         count = int(query.get("n", ["0"])[0])
         name = ("X-Upstream", self.name)
         if page in ("sse", "ndjson", "chunked"):
@@ -78,7 +83,7 @@ class HttpUpstream(RawUpstream):
         elif page == "status":
             await connection.send(answer(b"status %d" % count, name, status=f"{count} Told"))
         elif page == "slow":
-            await connection.until(lambda: self.release.is_set() or bool(connection.ended), "release")
+            await connection.until(lambda: self.released or bool(connection.ended), "release")
             await connection.send(answer(b"released", name))
         else:
             body = b"" if request.method == b"HEAD" else describe(request)

@@ -299,7 +299,7 @@ async def test_t_cq_12_until_the_first_success_one_at_a_time(
     gw.probe.ready = True
     await upstream.saw(1)
     assert upstream.targets == [b"/slow?0"]
-    upstream.release.set()
+    upstream.release()
     for client in clients:
         assert bytes((await client.response()).body) == b"released"
 
@@ -314,7 +314,7 @@ async def test_t_cq_12_an_answer_that_never_comes_opens_the_gate_after_2_s(
         await gw.until_waiting(number + 1)
     gw.probe.ready = True
     await upstream.saw(3)
-    upstream.release.set()
+    upstream.release()
     for client in clients:
         assert (await client.response()).status == 200
 

@@ -93,7 +93,7 @@ async def test_dr_04_answers_during_the_drain_say_close(
     await upstream.saw(1)
     closing = asyncio.get_running_loop().create_task(gw.aclose(drain=15.0))
     await asyncio.sleep(0.05)
-    upstream.release.set()
+    upstream.release()
     response = await client.response()
     assert (response.status, bytes(response.body)) == (200, b"released")
     assert (response.get("connection") or b"").lower() == b"close"
@@ -114,7 +114,7 @@ async def test_t_dr_03_stopping_one_service_leaves_the_others_alone(
             assert (await second.ask("GET", "/services/b/x")).get("x-upstream") == b"other"
         assert (await gw.status()).phase == "draining"
         assert gw.engine.stops == []
-        upstream.release.set()
+        upstream.release()
         assert bytes((await first.response()).body) == b"released"
         await gw.until_phase("cold")
         assert gw.engine.stopped_with_leases_open == []

@@ -153,7 +153,7 @@ async def test_t_cp_08_max_in_flight_queues_in_order_and_a_leaver_changes_nothin
     assert (seen.in_flight, seen.queue) == (limit, 6 - limit)
     await clients[3].close()
     await gw.until_waiting(5 - limit)
-    upstream.release.set()
+    upstream.release()
     for number in (0, 1, 2, 4, 5):
         assert bytes((await clients[number].response()).body) == b"released"
     wanted = [b"/slow?%d" % n for n in (0, 1, 2, 4, 5)]
@@ -172,7 +172,7 @@ async def test_t_cp_08_without_it_each_request_gets_a_connection(
     for number, client in enumerate(clients):
         await client.send(request("GET", f"{S}/slow?{number}"))
     await upstream.saw(5)
-    upstream.release.set()
+    upstream.release()
     for client in clients:
         assert bytes((await client.response()).body) == b"released"
     assert len(upstream.connections) == 5
@@ -250,7 +250,7 @@ async def test_t_cp_15_the_most_recently_used_connection_comes_first(
     await first.send(request("GET", S + "/slow?1"))
     await upstream.saw(1)
     await second.ask("GET", S + "/x")
-    upstream.release.set()
+    upstream.release()
     await first.response()
     await first.ask("GET", S + "/y")
     assert len(upstream.connections) == 2

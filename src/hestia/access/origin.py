@@ -36,7 +36,7 @@ def check_control(request: Asked, host: bytes) -> None:
 def check_socket(request: Asked, host: bytes) -> None:
     """Refuse a WebSocket of a foreign page (WS-08). Raises Forbidden."""
     origin = request.get(b"origin")
-    if origin is not None and origin != b"null" and not same_host(origin, host):
+    if origin is not None and not same_host(origin, host):
         raise Forbidden(
             "The Origin of this WebSocket is another site.",
             remedy="open the page under the host name that it connects to",

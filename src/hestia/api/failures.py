@@ -6,7 +6,6 @@ Owns the translation of foreign exceptions into `core.errors`; `hestia.problems`
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from starlette.types import Scope
 from hestia.api import pages
 from hestia.api.names import QUOTE_LIMIT, quoted
 from hestia.core.errors import BadRequest, HestiaError, InternalError, MethodNotAllowed, NotFound
-from hestia.problems import document
+from hestia.problems import document, to_json
 
 
 def request_id(scope: Scope) -> str:
@@ -36,7 +35,7 @@ def problem(error: HestiaError, scope: Scope) -> Response:
     if pages.wants_page(scope):
         response: Response = pages.problem_page(status, body)
     else:
-        response = Response(json.dumps(body, ensure_ascii=False).encode(), status)
+        response = Response(to_json(body), status)
     for name, value in fields:
         if name not in {b"content-length", b"content-type"}:
             response.headers[name.decode()] = value.decode("latin-1")

@@ -25,7 +25,6 @@ def _json(document: models.Document, code: int = 200) -> Response:
 
 @router.get("/v1", operation_id="index", response_model=models.Index, responses=_PAGE)
 @router.get("/", include_in_schema=False)
-@router.get("/services", include_in_schema=False)
 @router.get("/help", include_in_schema=False)
 async def index(request: Request, control: ControlOf) -> Response:
     """What is here: a page for a browser, a document for a program."""

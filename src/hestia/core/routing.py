@@ -42,7 +42,7 @@ class Route:
 class Match:
     """Where a request goes. route: None for the control API. target: what is left after the prefix.
 
-    bare: the prefix without a slash behind it (PR-04).
+    bare: there is no slash behind the prefix (PR-04); the target is then "" or a query.
     """
 
     kind: RouteKind
@@ -92,7 +92,7 @@ class RouteTable:
         rest = target[end:]
         if rest.startswith(b"/"):
             return Match(RouteKind.PREFIX, route, rest)
-        return Match(RouteKind.PREFIX, route, b"/" + rest, bare=True)
+        return Match(RouteKind.PREFIX, route, rest, bare=True)
 
     def _by_host(self, host: bytes) -> Route | None:
         """The route of a host name, None for the gateway itself (HO-01…06)."""

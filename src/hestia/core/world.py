@@ -440,6 +440,8 @@ class World:
                 permanent = isinstance(record.error, EngineRefused) and record.error.permanent
                 policy = slot.service.settings.restart_backoff
                 slot.backoff = slot.backoff.failed(now, policy, jitter=self._jitter(), at_once=permanent)
+                if record.error is not None and record.error.retry_after is None:
+                    record.error.retry_after = max(0.0, slot.backoff.retry_at - now)
             case Do.FORGET_FAILURES:
                 slot.backoff = FRESH
                 slot.record = replace(record, error=None, failed=False)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, cast
@@ -16,6 +18,7 @@ from typing import Final, Protocol, cast
 import httptools
 
 from hestia.core.errors import (
+    BadFraming,
     BadRequest,
     HeadTooLarge,
     HestiaError,
@@ -25,7 +28,7 @@ from hestia.core.errors import (
 )
 from hestia.http1 import target as targets
 from hestia.http1.framing import CHUNKED, NO_BODY
-from hestia.http1.heads import HEAD_MAX, Field, Request, check_size, read_request
+from hestia.http1.heads import FIELD_MAX, HEAD_MAX, Field, Request, check_size, head_size, read_request
 
 FIRST_BYTE_TIMEOUT: Final = 10.0  # seconds (TO-01)
 HEAD_TIMEOUT: Final = 15.0  # seconds for a whole head (TO-02)
@@ -35,6 +38,9 @@ WRITE_TIMEOUT: Final = 120.0  # seconds a client may leave our bytes unread (TO-
 HIGH_WATER: Final = 64 * 1024  # bytes (SB-04)
 LOW_WATER: Final = 16 * 1024
 PIPELINED: Final = 16  # requests waiting behind the running one (LI-13)
+OVERHEAD_MAX: Final = 16 * 1024  # bytes of chunk framing beyond 8 for each byte of data (LI-06)
+GAP_MAX: Final = 24 * 1024  # bytes of a chunked body in a row without data: one extension or the trailers
+TRAILERS_MAX: Final = 8 * 1024  # bytes (LI-05)
 DISCARD_LIMIT: Final = 1024 * 1024  # bytes of an unwanted body that are read away (CA-07)
 DISCARD_TIMEOUT: Final = 2.0  # seconds
 NEVER: Final = float("inf")
@@ -102,12 +108,18 @@ class ClientConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._pending: deque[Pending] = deque()
         self._ended = False  # nothing that follows is parsed
+        self._lingering = 0  # bytes that are still read away behind our last answer
         self._raw = False  # bytes go to the exchange as they come
         # the open head
         self._count = 0
         self._in_head = False
         self._url = b""
         self._fields: list[Field] = []
+        # the open body
+        self._reading = NO_BODY  # framing of the message being parsed, once its head is read
+        self._trailers = 0  # bytes
+        self._overhead = 0  # bytes of a chunked body that are not its data
+        self._gap = 0  # bytes since the last data
         self._foreign = False  # an upgrade offer that is not a WebSocket: the parser stops behind the head
         self._resuming = False  # a made-up head is being fed
         # the running exchange
@@ -154,13 +166,14 @@ class ClientConnection(asyncio.Protocol):
         """The exchange has written its whole answer. keep: the connection may serve the next request."""
         self.exchange = None
         keep = keep and self._keep and not self.draining and not self._raw
-        if self._body_open:  # a body nobody wants: read it away within bounds, then go on or close (CA-07)
+        if not self._body_open:
+            self._next(keep)
+        elif keep and not self._ended:  # a body nobody wants: read it away within bounds, then go on (CA-07)
             self._discard = DISCARD_LIMIT
-            self._keep = keep
             self.deadline = self._clock() + DISCARD_TIMEOUT
             self.resume()
-            return
-        self._next(keep)
+        else:
+            self._linger()
 
     def abort(self) -> None:
         """Cut the connection as it stands: the client sees a truncated answer (BF-16)."""
@@ -168,6 +181,25 @@ class ClientConnection(asyncio.Protocol):
         self._ended = True
         if self.transport is not None:
             self.transport.abort()
+
+    def reset(self) -> None:
+        """Cut the connection so that the client sees a reset: for a body whose end is the connection's."""
+        sock = self.transport.get_extra_info("socket") if self.transport is not None else None
+        if sock is not None and self.peer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
+
+    def _linger(self) -> None:
+        """Nothing more is written, but the client still sends: a close now would reset the connection and
+        take our answer with it. Say the end, then read away what comes, within bounds (CA-08)."""
+        self._ended = True
+        self._body_open = False
+        if self.transport is None or self.transport.is_closing():
+            return
+        self._lingering = DISCARD_LIMIT
+        self.deadline = self._clock() + DISCARD_TIMEOUT
+        self.transport.write_eof()
+        self.resume()
 
     def close(self) -> None:
         """Close once everything that was written is out."""
@@ -242,10 +274,17 @@ class ClientConnection(asyncio.Protocol):
                 self.exchange.body(data)
             return
         if self._ended:
+            self._lingering -= len(data)
+            if self._lingering < 0:
+                self.close()
             return
         if not self._count and not self._body_open:
             self.deadline = self._clock() + HEAD_TIMEOUT
-        self._count += len(data)
+        size = len(data)
+        self._count += size
+        if self._reading == CHUNKED:
+            self._overhead += size
+            self._gap += size
         self._feed(data)
 
     def _feed(self, data: bytes) -> None:
@@ -266,6 +305,10 @@ class ClientConnection(asyncio.Protocol):
         if self._in_head:
             if self._count > HEAD_MAX:
                 self._refuse(HeadTooLarge(f"The request head is longer than {HEAD_MAX} bytes."))
+        elif self._reading == CHUNKED and (self._overhead > OVERHEAD_MAX or self._gap > GAP_MAX):
+            self._refuse(
+                BadFraming("Almost nothing of the chunked body is data.", remedy="send larger chunks")
+            )
         elif self._body_open and self.exchange is not None and self.deadline is not NEVER:
             self.deadline = self._clock() + BODY_TIMEOUT
         if len(self._pending) >= PIPELINED:
@@ -325,7 +368,7 @@ class ClientConnection(asyncio.Protocol):
             if self._body_open:
                 self.exchange.body_timeout()
             return
-        if self._discard or not self._count or not self._in_head:
+        if self._ended or self._discard or not self._count or not self._in_head:
             self.close()
         else:
             self._refuse(RequestTimeout(f"The request head did not arrive within {HEAD_TIMEOUT:g} s."))
@@ -341,8 +384,15 @@ class ClientConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head and not self._resuming:  # later ones are trailers and are ignored (HQ-10)
-            self._fields.append((name, value))
+        if self._in_head:  # later ones are trailers and are ignored (HQ-10)
+            if not self._resuming:
+                self._fields.append((name, value))
+        else:
+            self._trailers += len(name) + len(value) + 4
+            if self._trailers > TRAILERS_MAX:
+                raise BadFraming(
+                    f"The trailers are longer than {TRAILERS_MAX} bytes.", remedy="leave them out"
+                )
 
     def on_headers_complete(self) -> None:
         if self._resuming:
@@ -353,6 +403,11 @@ class ClientConnection(asyncio.Protocol):
             return
         request = self._read_head()
         self._foreign = self._parser.should_upgrade() and not request.offers_websocket
+        self._reading = request.length
+        if request.length == CHUNKED:
+            first = len(request.method) + len(request.target) + 12
+            self._overhead = self._gap = max(0, self._count - head_size(first, self._fields))
+            self._trailers = 0
         self._count = 0
         if not request.keep_alive or request.offers_websocket:
             self._ended = True
@@ -363,6 +418,9 @@ class ClientConnection(asyncio.Protocol):
             self._pending.append(self._current)
 
     def on_body(self, data: bytes) -> None:
+        if self._reading == CHUNKED:
+            self._overhead -= 9 * len(data)  # a byte of data pays for itself and 8 bytes around it (LI-06)
+            self._gap = 0
         if self._current is not None:
             self._current.parts.append(data)
         elif self.exchange is not None:
@@ -379,6 +437,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _message_ended(self) -> None:
         self._count = 0
+        self._reading = NO_BODY
         if self._current is not None:
             self._current.ended = True
             self._current = None
@@ -406,7 +465,8 @@ class ClientConnection(asyncio.Protocol):
         if method == b"CONNECT":
             raise MethodNotAllowed("CONNECT is not offered: this is no forward proxy.")
         targets.check_length(url)
-        check_size(len(method) + len(url) + 11, self._fields)
+        if self._count > FIELD_MAX:  # the count has body bytes too; below this no limit can be passed
+            check_size(len(method) + len(url) + 12, self._fields)
         request = read_request(method, url, 1 if version == "1.1" else 0, self._fields)
         request.keep_alive = parser.should_keep_alive()
         return request
@@ -431,9 +491,9 @@ class ClientConnection(asyncio.Protocol):
             self._answer_refusal(error)
 
     def _answer_refusal(self, error: HestiaError) -> None:
+        self.exchange = None
         self.write(self._refuse_with(error, self))
-        self._body_open = False
-        self.close()
+        self._linger()
 
     def _upgraded(self, rest: bytes) -> None:
         """The parser stops behind an upgrade offer. A WebSocket takes the rest as its first bytes; any other

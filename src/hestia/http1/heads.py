@@ -96,12 +96,12 @@ class Request:
     @property
     def offers_websocket(self) -> bool:
         """Whether this is a WebSocket handshake (RFC 6455 §4.1)."""
-        return (
-            self.method == b"GET"
-            and self.minor == 1
-            and b"websocket" in f.tokens(self.upgrade)
-            and b"upgrade" in f.tokens(self.connection)
-        )
+        return self.method == b"GET" and self.minor == 1 and self.wants_websocket
+
+    @property
+    def wants_websocket(self) -> bool:
+        """Whether the fields ask for a WebSocket, whatever the method."""
+        return b"websocket" in f.tokens(self.upgrade) and b"upgrade" in f.tokens(self.connection)
 
     @property
     def takes_trailers(self) -> bool:
@@ -112,7 +112,10 @@ class Request:
 
 
 def read_request(method: bytes, target: bytes, minor: int, fields: list[Field]) -> Request:
-    """Read a head. Raises BadFraming, UnsupportedCoding, HeadTooLarge: the connection must then close."""
+    """Read a head. The connection must close after what it raises.
+
+    Raises BadFraming, BadRequest, UnsupportedCoding, HeadTooLarge.
+    """
     request = Request(method, target, minor, fields)
     known, learn, passing = f.REQUEST.known, f.REQUEST.learn, request.passing
     lengths: list[bytes] = []
@@ -179,11 +182,10 @@ def _obey_connection(request: Request) -> None:
     if not nominated:
         return
     if wrong := nominated & _NEVER_NOMINATED:
-        request.refusal = BadRequest(
+        raise BadRequest(
             f"Connection nominates {min(wrong).decode()}, which belongs to the request itself.",
             remedy="leave it out of the Connection field",
         )
-        return
     request.passing[:] = _without(request.passing, nominated)
 
 
@@ -202,7 +204,7 @@ def head_size(first_line: int, fields: list[Field]) -> int:
 
 
 def check_size(first_line: int, fields: list[Field]) -> None:
-    """Raises HeadTooLarge (LI-01, LI-02)."""
+    """Raises HeadTooLarge (LI-01, LI-02). first_line: its bytes with CRLF."""
     for name, value in fields:
         if len(name) + len(value) + 4 > FIELD_MAX:
             raise HeadTooLarge(

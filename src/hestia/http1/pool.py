@@ -131,7 +131,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         context = self._context(verify=tls_verify) if endpoint.scheme == "https" else None
         name = (endpoint.tls_name or endpoint.host) if context is not None else None
-        connection = UpstreamConnection(self)
+        connection = UpstreamConnection(self, str(endpoint))
         connection.key = key
         connection.made_at = self._clock()
         if endpoint.unix_path:

@@ -21,7 +21,7 @@ from hestia.core.errors import (
 from hestia.core.model import InstanceKey
 from hestia.http1 import framing
 from hestia.http1.framing import UNTIL_CLOSE
-from hestia.http1.heads import FIELDS_MAX, HEAD_MAX, Field, Response, read_response
+from hestia.http1.heads import FIELDS_MAX, HEAD_MAX, Field, Response, head_size, read_response
 
 INTERIM_LIMIT: Final = 16  # 1xx answers per exchange (UP-01)
 IDLE_TIMEOUT: Final = 4.0  # seconds an idle connection is kept (TO-15)
@@ -82,11 +82,13 @@ class UpstreamConnection(asyncio.Protocol):
         "transport",
         "usable_until",
         "uses",
+        "where",
         "writable",
     )
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, where: str) -> None:
         self.owner = owner
+        self.where = where  # the endpoint, for error texts
         self.key: InstanceKey | None = None
         self.transport: asyncio.Transport | None = None
         self.exchange: Exchange | None = None
@@ -180,15 +182,15 @@ class UpstreamConnection(asyncio.Protocol):
             self._stopped(exc, data)
         except httptools.HttpParserError as exc:
             if not self._done:
-                self._fail(UpstreamProtocolError(f"The service's answer is not valid HTTP/1.1 ({exc})."))
+                self._fail(
+                    UpstreamProtocolError(f"The answer of {self.where} is not valid HTTP/1.1 ({exc}).")
+                )
                 return
             self._surplus = True
         if self.exchange is not exchange:
             return
         if self._head is None and self._count > HEAD_MAX:
-            self._fail(
-                UpstreamProtocolError(f"The head of the service's answer is longer than {HEAD_MAX} bytes.")
-            )
+            self._fail(self._too_large())
         elif self._done:
             self._finish()
         else:
@@ -217,8 +219,10 @@ class UpstreamConnection(asyncio.Protocol):
             return
         why = "reset the connection" if exc is not None else "closed the connection"
         when = "before it answered" if self._head is None else "in the middle of its answer"
-        started = self._head is not None or self._count > 0
-        exchange.response_failed(UpstreamDisconnected(f"The service {why} {when}."), clean=not started)
+        started = self._head is not None or self._count > 0 or self._interim > 0
+        exchange.response_failed(
+            UpstreamDisconnected(f"The service at {self.where} {why} {when}."), clean=not started
+        )
 
     def pause_writing(self) -> None:
         self.writable = False
@@ -254,7 +258,9 @@ class UpstreamConnection(asyncio.Protocol):
         if status < 200 and status != 101:
             self._interim += 1
             if self._interim > INTERIM_LIMIT:
-                raise UpstreamProtocolError(f"The service sent more than {INTERIM_LIMIT} interim answers.")
+                raise UpstreamProtocolError(
+                    f"The service at {self.where} sent more than {INTERIM_LIMIT} interim answers."
+                )
             self._fields, self._reason, self._count = [], b"", 0
             if status != 100:
                 self.exchange.response_head(head)
@@ -272,19 +278,28 @@ class UpstreamConnection(asyncio.Protocol):
         parser = self._parser
         status, version = parser.get_status_code(), parser.get_http_version()
         if not 100 <= status <= 599:
-            raise UpstreamInvalidStatus(f"The service answered with status {status}, which does not exist.")
+            raise UpstreamInvalidStatus(
+                f"The service at {self.where} answered with status {status}, which does not exist."
+            )
         if version not in ("1.1", "1.0"):
-            raise UpstreamProtocolError(f"The service answered with HTTP/{version}.")
+            raise UpstreamProtocolError(f"The service at {self.where} answered with HTTP/{version}.")
+        if self._count > HEAD_MAX and head_size(0, self._fields) > HEAD_MAX:  # the count has body bytes too
+            raise self._too_large()
         if len(self._fields) > FIELDS_MAX:
             raise UpstreamProtocolError(
-                f"The service's answer has more than {FIELDS_MAX} fields.", cause="head_too_large"
+                f"The answer of {self.where} has more than {FIELDS_MAX} fields.", cause="head_too_large"
             )
         try:
             return read_response(status, self._reason, 1 if version == "1.1" else 0, self._fields)
         except framing.Unclear as unclear:
             raise UpstreamProtocolError(
-                f"The service's answer cannot be framed. {unclear.detail}"
+                f"The answer of {self.where} cannot be framed. {unclear.detail}"
             ) from unclear
+
+    def _too_large(self) -> UpstreamProtocolError:
+        return UpstreamProtocolError(
+            f"The head of the answer of {self.where} is longer than {HEAD_MAX} bytes.", cause="head_too_large"
+        )
 
     def on_body(self, data: bytes) -> None:
         if self._done or self._head is None:

@@ -448,7 +448,9 @@ class Exchange:
         framing = b""
         self._framing = NO_BODY
         length = head.length
-        if has_no_body(request.method, head.status):
+        if head.status == 205:  # RFC 9110 §15.3.6: no content; what comes is dropped (NB-06)
+            framing = b"\r\ncontent-length: 0"
+        elif has_no_body(request.method, head.status):
             if head.status != 204 and length >= 0:
                 framing = b"\r\ncontent-length: %d" % length
         elif length >= 0:
@@ -746,7 +748,7 @@ class Exchange:
         client = self._client
         self._end(keep=False, tell=False)
         if self._framing == UNTIL_CLOSE:
-            client.abort()
+            client.reset()
         else:
             client.close()
 

@@ -23,7 +23,7 @@ _REFRESH: Final = re.compile(rb"(?i)^([^;,]*[;,][ \t]*url[ \t]*=[ \t]*['\"]?)([^
 class Upstream:
     """What is the same for every request to one generation of one instance over one kind of route."""
 
-    __slots__ = ("authorities", "base", "endpoint", "host", "prefix", "prefix_line", "preserve")
+    __slots__ = ("base", "endpoint", "host", "origin", "prefix", "prefix_line", "preserve")
 
     def __init__(self, endpoint: Endpoint, route: Route | None, kind: RouteKind) -> None:
         self.endpoint = endpoint
@@ -36,7 +36,7 @@ class Upstream:
         self.host = b" HTTP/1.1\r\nHost: " + literal.encode("latin-1")
         self.prefix = route.prefix if route is not None and kind is RouteKind.PREFIX else b""
         self.prefix_line = b"\r\nx-forwarded-prefix: " + self.prefix if self.prefix else b""
-        self.authorities = (endpoint.authority.encode("latin-1").lower(),)
+        self.origin = f"{endpoint.scheme}://{endpoint.authority}".lower().encode("latin-1")
 
 
 _NEEDS_LENGTH: Final = frozenset({b"POST", b"PUT", b"PATCH"})
@@ -56,7 +56,10 @@ def request_head(
 
     forwarded, via: lines that begin with CRLF. host: the effective Host of the request.
     """
-    parts = [request.method, b" ", upstream.base, target]
+    base = upstream.base
+    if target[:1] != b"/":  # the bare prefix is the base path itself (PR-02)
+        base = base or b"/"
+    parts = [request.method, b" ", base, target]
     add = parts.append
     add(b" HTTP/1.1\r\nHost: " + host if upstream.preserve and host else upstream.host)
     parts += request.passing
@@ -87,9 +90,9 @@ def request_head(
 def location(value: bytes, upstream: Upstream) -> bytes:
     """A URL of the upstream's own, as the client must ask for it (PR-07). Others are untouched."""
     rest = value
-    found = re.match(rb"(?i)https?://([^/?#]*)", value)
+    found = re.match(rb"(?i)https?://[^/?#]*", value)
     if found is not None:
-        if found[1].lower() not in upstream.authorities:
+        if found[0].lower() != upstream.origin:
             return value
         rest = value[found.end() :]
         rest = rest if rest.startswith(b"/") else b"/" + rest
@@ -98,7 +101,7 @@ def location(value: bytes, upstream: Upstream) -> bytes:
     if upstream.base and (
         rest == upstream.base or rest.startswith((upstream.base + b"/", upstream.base + b"?"))
     ):
-        rest = rest[len(upstream.base) :] or b"/"
+        rest = rest[len(upstream.base) :]
     return upstream.prefix + rest
 
 

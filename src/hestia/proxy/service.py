@@ -130,24 +130,37 @@ class DataPath:
             raise LoopDetected(
                 "The request came back to this gateway.", remedy="a base_url points at the gateway itself"
             )
-        match = self._table.match(host, request.target)
-        route = match.route
-        if targets.needs_look(request.target):
-            targets.check_bytes(request.target)
-            if route is None or route.settings.path_policy is PathPolicy.STRICT:
-                targets.check_path(request.target)
-        if route is None:
+        match = self._find(host, request.target)
+        if match.route is None:
             origin.check_control(request, host)
-        elif request.upgrade and request.offers_websocket:
+        elif request.upgrade:
             self._check_handshake(request, host)
         if match.bare and _navigation(request):
             self._to_slash(exchange)
             return None
         return match
 
+    def _find(self, host: bytes, target: bytes) -> Match:
+        """Route a target that was looked at as a whole; only the found service may lift RT-14."""
+        if not targets.needs_look(target):
+            return self._table.match(host, target)
+        targets.check_bytes(target)
+        try:
+            match = self._table.match(host, target)
+        except HestiaError:
+            targets.check_path(target)
+            raise
+        if match.route is None or match.route.settings.path_policy is PathPolicy.STRICT:
+            targets.check_path(target)
+        return match
+
     @staticmethod
     def _check_handshake(request: Request, host: bytes) -> None:
-        """WS-08, UP-07, and a key that an upstream can answer."""
+        """WS-08, UP-07, and a key that an upstream can answer. Other upgrade offers are just dropped."""
+        if not request.offers_websocket:
+            if request.method != b"GET" and request.wants_websocket:
+                raise BadRequest("A WebSocket handshake is a GET.", remedy="send GET")
+            return
         if request.length != NO_BODY:
             raise BadFraming("A WebSocket handshake has no body.", remedy="leave Content-Length out")
         if request.get(b"sec-websocket-key") is None:
@@ -193,7 +206,10 @@ class DataPath:
         if trusted:
             given = dict(request.forwarded)
             chain = [value for name, value in request.forwarded if name == b"x-forwarded-for"]
-            before = b", ".join(chain) + b", " if chain else b""
+            if chain and not client.peer:  # the bridge is no hop of its own
+                peer = b", ".join(chain)
+            elif chain:
+                before = b", ".join(chain) + b", "
             shown, proto = given.get(b"x-forwarded-host", host), given.get(b"x-forwarded-proto", proto)
         port = _HOST_PORT.search(shown)
         number = port[1] if port else b"443" if proto == b"https" else b"80"

@@ -66,7 +66,7 @@ async def test_config_names_the_source_of_each_value(client: httpx.AsyncClient) 
     }
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/services", "/services/", "/help", "/help/"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/help", "/help/"])
 async def test_fm13_landing_is_a_page_for_browsers_and_a_document_for_programs(
     client: httpx.AsyncClient, path: str
 ) -> None:
