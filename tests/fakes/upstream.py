@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = False
+        self._bell.ring()
 
     def resume_writing(self) -> None:
         self._writable = True

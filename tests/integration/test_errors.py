@@ -44,9 +44,8 @@ async def test_t_er_01_refusals_of_requests(
     gw: Gateway, upstream: HttpUpstream, connect: MakeClient, data: bytes, status: int, code: str
 ) -> None:
     client = await connect(gw)
-    response = await refused(
-        client, data, status, code, method=data.split(b" ")[0].decode("latin-1"), closes=False
-    )
+    method = data.split(b" ")[0].decode("latin-1") if b" " in data else "GET"
+    response = await refused(client, data, status, code, method=method, closes=False)
     members = response.json()
     assert set(members) >= {"type", "title", "status", "detail", "code", "error", "requestId", "retryable"}
     assert response.get("x-content-type-options") == b"nosniff"

@@ -296,7 +296,8 @@ async def test_t_bf_13_a_client_that_dies_mid_body_completes_nothing(
         await client.close()
     await upstream.until(lambda: bool(upstream.connections[0].ended), "the upstream to be told")
     assert not upstream.requests[0].complete
-    assert LAST_CHUNK not in upstream.connections[0].received
+    if coding == "chunked":
+        assert not upstream.connections[0].received.endswith(LAST_CHUNK)
     assert len(upstream.requests) == 1
     await still_serves(await connect(gw), upstream)
 

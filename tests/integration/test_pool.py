@@ -145,6 +145,8 @@ async def test_t_cp_08_max_in_flight_queues_in_order_and_a_leaver_changes_nothin
     gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient, limit: int
 ) -> None:
     gw = await gateway(service("a", upstream.url, max_in_flight=limit))
+    assert (await (await connect(gw)).ask("GET", f"{S}/slow0")).status == 200  # opens the warm-up gate
+    upstream.requests.clear()
     clients = [await connect(gw) for _ in range(6)]
     for number, client in enumerate(clients):
         await client.send(request("GET", f"{S}/slow?{number}"))

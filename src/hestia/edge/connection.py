@@ -118,6 +118,7 @@ class ClientConnection(asyncio.Protocol):
         # the open body
         self._reading = NO_BODY  # framing of the message being parsed, once its head is read
         self._trailers = 0  # bytes
+        self._suspect = False  # it ended, with too much overhead so far as is known
         self._overhead = 0  # bytes of a chunked body that are not its data
         self._gap = 0  # bytes since the last data
         self._foreign = False  # an upgrade offer that is not a WebSocket: the parser stops behind the head
@@ -376,6 +377,9 @@ class ClientConnection(asyncio.Protocol):
     # -- what the parser calls -----------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if self._suspect:
+            self._suspect = False
+            self._message_ended()
         if not self._resuming:
             self._in_head = True
             self._url, self._fields = b"", []
@@ -431,6 +435,9 @@ class ClientConnection(asyncio.Protocol):
                 self.close()
 
     def on_message_complete(self) -> None:
+        if self._reading == CHUNKED and self._overhead > OVERHEAD_MAX:
+            self._suspect = True  # unless what is too much belongs to a next message; see `_feed`
+            return
         if self._foreign:  # llhttp calls the message complete at the head of an upgrade offer
             return
         self._message_ended()

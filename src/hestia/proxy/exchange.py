@@ -569,7 +569,7 @@ class Exchange:
             connection, self._connection = self._connection, None
             connection.abort()
             kind = HandshakeFailed if self._upgrade else UpstreamProtocolError
-            self.fail(kind("The service's 101 answer does not fit the handshake that the client sent."))
+            self.fail(kind(f"The 101 answer of {connection.where} does not fit what the client asked for."))
             return
         self.status = 101
         self.t_head = self._path.clock()
