@@ -15,6 +15,7 @@ from hestia.config import later
 from hestia.config.errors import Problem, is_secret_name, nearest, one_of, show
 from hestia.config.later import Later
 from hestia.config.models import kind_of, spellings
+from hestia.config.synonyms import meant
 from hestia.config.tree import Node, problem_at
 from hestia.config.values import Many
 
@@ -25,28 +26,6 @@ Schema = Mapping[str, Any]  # a JSON Schema, likewise
 SECRET_KINDS: Final = ("env", "file")
 NO_SUCH_KEY: Final = "remove it, or look for its name: docs/configuration-reference.md"
 _UNIT_WORDS: Final = {"ms": "milliseconds", "s": "seconds"}
-# what people write who come from other tools → where it is said here
-_SYNONYMS: Final = {
-    "url": "base_url",
-    "address": "base_url",
-    "target": "base_url",
-    "upstream": "base_url",
-    "proxy": "base_url",
-    "timeout": "request_timeout",
-    "ttl": "idle_timeout",
-    "healthcheck": "health_url",
-    "health_check": "health_url",
-    "health": "health_url",
-    "checkendpoint": "health_url",
-    "retries": "retry_count",
-    "concurrency": "max_in_flight",
-    "concurrencylimit": "max_in_flight",
-    "domains": "hosts",
-    "aliases": "hosts",
-    "bind": "host",
-    "listen": "host",
-    "loglevel": "log_level",
-}
 _TYPES: Final = {
     "string_type": "a text",
     "int_type": "a whole number",
@@ -136,8 +115,7 @@ class Checker:
         self, child: Node, name: str, full: str, known: Sequence[str], elsewhere: Mapping[str, str]
     ) -> None:
         home = elsewhere.get(name, "")
-        synonym = _SYNONYMS.get(name.lower().replace("-", "_"), "")
-        near = synonym if synonym in known else nearest(name.replace("-", "_"), known)
+        near = meant(name, known)
         if home and not (near and near != name and nearest(name, [near], cutoff=0.9)):
             self.add(child, full, "unknown key here", at_key=True, remedy=f"write it under {home}")
             return

@@ -84,6 +84,9 @@ _SAID: Final = {
     ),
 }
 
+# libyaml says these where it gave up, not where the fault begins
+_SAID_LATE: Final = ("could not find expected ':'", "did not find expected alphabetic or numeric character")
+
 
 class Unreadable(Exception):
     """The text is no YAML that Hestia reads; carries the one problem that stopped the reading."""
@@ -307,7 +310,7 @@ def _said(exc: yaml.YAMLError, source: Source, text: str) -> Problem:
         place = Place(source, line + 1, column + 1)
         return _at(place, "a control character stands here", "remove it")
     words, remedy = _SAID.get(said, (f"the YAML is broken: {said}", ""))
-    if opened is not None and ("not closed" in words or said == "could not find expected ':'"):
+    if opened is not None and ("not closed" in words or said in _SAID_LATE):
         mark = opened
     line, column = min(mark.line, max(len(source.lines) - 1, 0)), mark.column
     here = source.lines[line][column : column + 1] if line < len(source.lines) else ""
