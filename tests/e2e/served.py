@@ -68,6 +68,13 @@ class Served:
         )
         return self.lines(event, service)[count - 1]
 
+    async def get(self, path: str, *, host: str = "") -> httpx.Response:
+        """What a browser gets at http://HOST:PORT/path: the answer, which must be a 200. host: a name."""
+        fields = {"Host": f"{host}:{self.port}"} if host else {}
+        answer = await self.http.get(self.url + path, headers=fields)
+        assert answer.status_code == 200, (path, answer.status_code, answer.text[:500])
+        return answer
+
     # -- what it knows -------------------------------------------------------------------------
 
     async def status(self, service: str) -> Document:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin
 
 from tests.e2e.conftest import need_module
 from tests.e2e.served import Served, serving
@@ -21,13 +22,14 @@ from tests.fakes.facts import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.jupyter, pytest.mark.slow]
 
+HOST = "jupyter.localhost"
 TOKEN = "not-a-secret"
 
 
 def jupyter(python: str, folder: Path, idle_timeout: str) -> Mapping[str, Any]:
     """Configuration with JupyterLab as a process service, as `hestia config example` writes it."""
     command = [python, "-m", "jupyterlab", "--no-browser", "--ip", "127.0.0.1", "--port", "{port}"]
-    command += ["--ServerApp.local_hostnames=jupyter.localhost", f"--IdentityProvider.token={TOKEN}"]
+    command += [f"--ServerApp.local_hostnames={HOST}", f"--IdentityProvider.token={TOKEN}"]
     service = {
         "engine": {
             "type": "process",
@@ -47,14 +49,7 @@ class Browser:
 
     def __init__(self, served: Served) -> None:
         self.served = served
-        self.host = f"jupyter.localhost:{served.port}"
-
-    async def get(self, path: str) -> Any:  # an httpx.Response
-        answer = await self.served.http.get(
-            self.served.url + path, headers={"Host": self.host}, follow_redirects=False
-        )
-        assert answer.status_code == 200, (path, answer.status_code, answer.text[:500])
-        return answer
+        self.host = f"{HOST}:{served.port}"
 
     async def post(self, path: str, document: object) -> Any:  # JSON of Jupyter's own API
         fields = {"Host": self.host, "Authorization": f"token {TOKEN}"}
@@ -68,7 +63,7 @@ class Browser:
             f"ws://{self.host}{path}",
             host="127.0.0.1",
             port=self.served.port,
-            origin=f"http://{self.host}",  # type: ignore[arg-type]  # a NewType of str
+            origin=Origin(f"http://{self.host}"),
             additional_headers={"Authorization": f"token {TOKEN}"},
             open_timeout=60,
             proxy=None,
@@ -105,13 +100,13 @@ async def test_page_static_files_and_a_cell_over_the_websocket(tmp_path: Path, r
     need_module(real_python, "jupyterlab")
     async with serving(tmp_path / "gateway", jupyter(real_python, tmp_path, "1h")) as served:
         browser = Browser(served)
-        page = (await browser.get(f"/lab?token={TOKEN}")).text
+        page = (await served.get(f"/lab?token={TOKEN}", host=HOST)).text
         assert "JupyterLab" in page
-        again = (await browser.get("/lab")).text  # now by the cookie that came with the first answer
+        again = (await served.get("/lab", host=HOST)).text  # by the first answer's cookie
         scripts = re.findall(r'(?:src|href)="(/[^"]+\.(?:js|css|ico)[^"]*)"', again)
         assert any(".js" in path for path in scripts), again[:2000]
         for path in scripts:
-            assert len((await browser.get(path)).content) > 100
+            assert len((await served.get(path, host=HOST)).content) > 100
         kernel = await browser.post("/api/kernels", {"name": "python3"})
         async with browser.socket(f"/api/kernels/{kernel['id']}/channels") as socket:
             assert await run_cell(socket, "sum(range(10))") == "45"
@@ -136,5 +131,5 @@ async def test_a_silent_websocket_does_not_keep_it_up_and_the_next_request_start
         await served.until_phase("cold", "jupyter")
         assert served.programs() == set()
         assert served.transitions("jupyter") == ["starting", "hot", "draining", "stopping", "cold"]
-        assert "version" in (await browser.get("/api")).json()
+        assert "version" in (await served.get("/api", host=HOST)).json()
         assert (await served.status("jupyter"))["instances"][0]["generation"] == 2
