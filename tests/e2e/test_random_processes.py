@@ -13,6 +13,7 @@ import os
 import random
 import signal
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ import uvloop
 from hestia.app import Hestia
 from hestia.core.errors import AlreadyRunning
 from hestia.core.model import GatewaySettings, ServiceId, Settings
+from hestia.core.ports import Row
 from tests.fakes.client import Client
 from tests.fakes.facts import eventually
 from tests.fakes.programs import Programs, is_alive
@@ -30,6 +32,33 @@ EVENTS = 2000
 NAMES = ("a", "b", "c")
 ALLOWED = {"service_start_failed", "upstream_disconnected", "upstream_connect_failed", "queue_timeout"}
 KINDS = {"request": 64, "leave": 8, "crash": 6, "stop": 6, "force": 4, "restart": 4, "start": 6, "rest": 2}
+
+
+class Told:
+    """A recorder that keeps every change of state; afterwards `check` reads each beside the one before it."""
+
+    def __init__(self) -> None:
+        self.changes: dict[str, list[Row]] = {}
+
+    def transition(self, row: Row) -> None:
+        """Keep it if it is a change."""
+        if row.before != row.after:
+            self.changes.setdefault(row.service, []).append(row)
+
+    def stage(self, service: str, instance: str, name: str, text: str, episode: str) -> None:
+        """Parts of a start are no changes of state."""
+
+    def check(self) -> None:
+        """No change is missing or told twice, and only what had crashed was stopped with leases open."""
+        assert set(self.changes) == set(NAMES)
+        for rows in self.changes.values():
+            assert rows[-1].after in ("cold", "failed"), rows[-1]
+            for before, row in pairwise(rows):
+                assert row.before == before.after, f"INV-9: {before} then {row}"
+                assert row.generation >= before.generation, f"INV-9: {before} then {row}"
+            for row in rows:
+                if row.after == "stopping" and not row.data["forced"] and row.event != "InstanceGone":
+                    assert row.data["open_leases"] == 0, f"INV-4: {row}"
 
 
 class Walk:
@@ -141,6 +170,8 @@ async def _at_rest(hestia: Hestia) -> None:
     )
     for one in await hestia.gateway.statuses():
         assert (one.queue, one.in_flight) == (0, 0), one
+    counts = world.statistics()
+    assert (counts.queued, counts.in_flight, counts.hot, counts.starting) == (0, 0, 0, 0), "INV-10"
 
 
 async def _walk(folder: Path, seed: int) -> Walk:
@@ -150,7 +181,8 @@ async def _walk(folder: Path, seed: int) -> Walk:
     }
     settings = GatewaySettings(host="127.0.0.1", port=0, state_dir=str(folder / "state"), access_log=False)
     with open(os.devnull, "wb") as nowhere:
-        hestia = Hestia(Settings(gateway=settings, services=services), access_log=nowhere)
+        told = Told()
+        hestia = Hestia(Settings(gateway=settings, services=services), access_log=nowhere, recorder=told)
         await hestia.start()
         walk = Walk(hestia, programs, seed)
         try:
@@ -160,6 +192,7 @@ async def _walk(folder: Path, seed: int) -> Walk:
             await hestia.aclose(drain=2.0)
     left = [pid for name in NAMES for pid in programs.started(name) if is_alive(pid)]
     assert left == []
+    told.check()
     return walk
 
 
