@@ -102,6 +102,7 @@ class GatewayKeys(Keys):
     state_dir: Annotated[str, Text("the path of a folder")] = _key(
         "",
         "Folder for what survives a restart; a relative path counts from the file.",
+        example="/var/lib/hestia",
         shown="$STATE_DIRECTORY, else $XDG_STATE_HOME/hestia, else ~/.local/state/hestia",
     )
 
@@ -206,7 +207,10 @@ class ServiceKeys(Keys):
     )
     restart_backoff: BackoffKeys = _key(BackoffKeys(), "Pauses between failed starts.", example={"cap": "2m"})
     max_in_flight: Annotated[int, Whole(1, 1_000_000)] = _key(
-        _SERVICE.max_in_flight, "Requests at the same time; more wait in the queue.", shown="unlimited"
+        _SERVICE.max_in_flight,
+        "Requests at the same time; more wait in the queue.",
+        example=4,
+        shown="unlimited",
     )
     warm_concurrency: Annotated[int, Whole(1, 1_000_000)] = _key(
         _SERVICE.warm_concurrency,

@@ -59,16 +59,19 @@ class ProcessOptions(BaseModel):
         default_factory=dict,
         repr=False,  # secrets are handed over here
         description="Environment of the program, on top of the short list it gets from the gateway.",
+        examples=[{"MODEL": "small"}],
     )
     cwd: str | None = Field(
         default=None,
         min_length=1,
         description="Folder in which the program runs; `~` is the home. Default: the gateway's own.",
+        examples=["~/models"],
     )
     user: Text | None = Field(
         default=None,
         min_length=1,
         description="User name or number to run as, with its groups; another than our own needs root.",
+        examples=["llm"],
     )
     log_max: Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)] = Field(
         default=10 * 2**20,
