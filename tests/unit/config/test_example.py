@@ -1,0 +1,180 @@
+"""The shipped example, and the configurations that the project was asked for with, as they were printed."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import jsonschema
+import pytest
+import yaml
+
+from hestia.config import json_schema, later
+from hestia.core.model import NEVER, ServiceId
+from tests.unit.config.loading import ENGINES, Loader
+
+EXAMPLE = files("hestia.cli").joinpath("example_config.yml").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^  # ([a-z0-9-]+):\n((?:  #   .*\n)+)", re.MULTILINE)
+BLOCKS = {match[1]: re.sub("^  # ", "  ", match[0], flags=re.MULTILINE) for match in BLOCK.finditer(EXAMPLE)}
+LATER = ["cloud-ml"]
+FOR_LATER = re.compile(r"^\s+(?:" + "|".join(later.SERVICE) + r")(?:_\w+)?:", re.MULTILINE)
+
+
+def test_the_example_is_valid_as_it_stands(loader: Loader) -> None:
+    settings = loader(EXAMPLE)
+    assert list(settings.services) == ["ollama"]
+    assert settings.warnings == ()
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_every_block_of_the_example_is_valid_without_its_comment_marks(loader: Loader, name: str) -> None:
+    text = EXAMPLE + BLOCKS[name]
+    if name in LATER:
+        found = loader.problems(text)
+        assert all("not available yet in this version" in problem.text for problem in found)
+        assert FOR_LATER.search(BLOCKS[name])
+        return
+    settings = loader(text)
+    assert list(settings.services) == ["ollama", name]
+    assert settings.warnings == ()
+    jsonschema.validate(yaml.safe_load(text), json_schema(ENGINES))
+
+
+def test_all_blocks_are_valid_together(loader: Loader) -> None:
+    text = EXAMPLE + "".join(block for name, block in BLOCKS.items() if name not in LATER)
+    assert len(loader(text).services) == len(BLOCKS)
+
+
+def test_the_example_has_what_was_promised() -> None:
+    """SPEC 2.4 names them."""
+    wanted = {"open-webui", "comfyui", "stable-diffusion", "jupyter", "code-server", "cloud-ml"}
+    assert wanted <= set(BLOCKS)
+    assert max(len(line) for line in EXAMPLE.splitlines()) <= 120
+
+
+# -- the examples of the seeds -----------------------------------------------------------------
+
+
+def test_seed_local_service(loader: Loader) -> None:
+    settings = loader(
+        "services:\n"
+        "  ollama:\n"
+        '    base_url: "http://localhost:11434"\n'
+        '    health_url: "http://localhost:11434/api/tags"\n'
+        "    idle_timeout_ms: 300000  # 5 minutes\n"
+    )
+    ollama = settings.services[ServiceId("ollama")]
+    assert ollama.idle_timeout == 300
+    assert ollama.instances[0].health_url == "http://localhost:11434/api/tags"
+
+
+def test_seed_remote_service_by_environment(loader: Loader) -> None:
+    settings = loader(
+        env={
+            "REMOTE_API_BASE_URL": "http://api.remote.com:8080",
+            "REMOTE_API_RETRY_COUNT": "3",
+            "REMOTE_API_IDLE_TIMEOUT_MS": "600000",
+        }
+    )
+    remote = settings.services[ServiceId("remote-api")]
+    assert (remote.retry_count, remote.idle_timeout) == (3, 600)
+    assert remote.instances[0].base_url == "http://api.remote.com:8080"
+    assert ServiceId("ollama") in settings.services
+
+
+def test_seed_remote_service_by_dotenv(loader: Loader) -> None:
+    """In a container `.env` is how the seeds' `export …` reaches Hestia."""
+    settings = loader(
+        dotenv='export REMOTE_API_BASE_URL="http://api.remote.com:8080"\n'
+        "export REMOTE_API_RETRY_COUNT=3\n"
+        "export REMOTE_API_IDLE_TIMEOUT_MS=600000  # 10 minutes\n"
+    )
+    assert settings.services[ServiceId("remote-api")].idle_timeout == 600
+
+
+HIGH_AVAILABILITY = (
+    "services:\n"
+    "  critical-api:\n"
+    '    base_url: "http://primary.local:8080"\n'
+    '    health_url: "http://primary.local:8080/health"\n'
+    "    retry_count: 3\n"
+    '    fallback_url: "http://backup.local:8080"  # Automatic failover\n'
+    "    idle_timeout_ms: 0  # Never shutdown critical services\n"
+)
+
+
+def test_seed_primary_of_high_availability(loader: Loader) -> None:
+    """Without its fallback, which comes later."""
+    text = re.sub(r"    fallback_url.*\n", "", HIGH_AVAILABILITY)
+    critical = loader(text).services[ServiceId("critical-api")]
+    assert (critical.retry_count, critical.idle_timeout) == (3, NEVER)
+
+
+def test_seed_clients_base_url_in_the_same_shell(loader: Loader) -> None:
+    settings = loader(env={"OLLAMA_BASE_URL": "http://localhost:8080/services/ollama"})
+    assert settings.services[ServiceId("ollama")].instances[0].base_url == "http://localhost:11434"
+
+
+LATER_FILES = {
+    "high availability": (HIGH_AVAILABILITY, ["fallback_url"]),
+    "model router": (
+        "services:\n"
+        "  my-llm:\n"
+        '    base_url: "http://fallback-llm:11434"\n'
+        '    strategy: "model_router"\n'
+        "    instances:\n"
+        '      - { url: "http://llm-a:11434" }\n'
+        '      - { url: "http://llm-b:11434" }\n'
+        "    routing:\n"
+        '      model_key: "model"\n'
+        "      by_model:\n"
+        '        llama3: "http://llm-a:11434"\n',
+        ["strategy", "instances", "routing"],
+    ),
+    "load balancer": (
+        "services:\n"
+        "  my-service:\n"
+        '    strategy: "load_balancer"\n'
+        "    instances:\n"
+        '      - { url: "http://service-a:8080", region: "us-east" }\n',
+        ["strategy", "instances"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LATER_FILES)
+def test_seed_files_of_later_issues_are_refused_as_not_available_yet(loader: Loader, name: str) -> None:
+    text, keys = LATER_FILES[name]
+    found = loader.problems(text)
+    assert [problem.key.rpartition(".")[2] for problem in found] == keys
+    assert all("not available yet in this version" in problem.text for problem in found)
+
+
+LATER_VARIABLES = [
+    {"MYSERVICE_BASE_URL": "http://target.local:8080", "MYSERVICE_SEMAPHORE_ENABLED": "true"},
+    {"MYSERVICE_BASE_URL": "http://target.local:8080", "MYSERVICE_SEMAPHORE_MACHINE_ID": "my-server"},
+    {"CLOUD_ML_BASE_URL": "http://gpu-vm.aws.com:8080", "CLOUD_ML_SEMAPHORE_TASK_TIMEOUT": "600"},
+    {"SEMAPHORE_BASE_URL": "http://localhost:3000"},
+]
+
+
+@pytest.mark.parametrize("env", LATER_VARIABLES, ids=lambda env: list(env)[-1])
+def test_seed_variables_of_later_issues_are_refused_as_not_available_yet(
+    loader: Loader, env: dict[str, str]
+) -> None:
+    (problem,) = loader.problems(env=env)
+    assert problem.key.startswith(list(env)[-1])
+    assert "not available yet in this version" in problem.text
+
+
+def test_seed_services_without_a_base_url_are_reported_and_skipped(loader: Loader) -> None:
+    settings = loader(
+        env={
+            "COMFYUI_SEMAPHORE_ENABLED": "true",
+            "COMFYUI_SEMAPHORE_MACHINE_ID": "gpu-server-01",
+            "COMFYUI_IDLE_TIMEOUT_MS": "900000",
+        }
+    )
+    assert list(settings.services) == ["ollama"]
+    (warning,) = settings.warnings
+    assert "set COMFYUI_BASE_URL to define it" in warning
