@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from hestia.config.ids import ID
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
-from hestia.config.values import Duration, Schema, duration_text
+from hestia.config.values import Duration, Many, Schema, duration_text
 
 _SECRET: Schema = {
     "type": "object",
@@ -54,7 +54,10 @@ def _mapping(model: type[BaseModel]) -> Schema:
         if kind is None:
             continue
         about = _about(field)
-        properties[name] = {"anyOf": [kind.schema(), {"$ref": "#/$defs/secret"}], **about}
+        written = kind.schema()
+        if isinstance(kind, Many):
+            written["items"] = {"anyOf": [written["items"], {"$ref": "#/$defs/secret"}]}
+        properties[name] = {"anyOf": [written, {"$ref": "#/$defs/secret"}], **about}
         if isinstance(kind, Duration):
             for suffix, unit in (("_ms", "milliseconds"), ("_seconds", "seconds")):
                 number: Schema = {"type": "number", "minimum": 0}

@@ -55,7 +55,7 @@ def _service_rows(settings: Settings, service: ServiceSettings) -> Iterator[Row]
                     settings, f"{key}.{part}", getattr(service.restart_backoff, part), BackoffKeys, part
                 )
         elif name == "request_timeout" and service.request_timeout is None:
-            yield Row(key, duration_text(service.wait_limit), f"{_DEFAULT} (as start_timeout)")
+            yield Row(key, duration_text(service.start_timeout), f"{_DEFAULT} (as start_timeout)")
         else:
             holder = instance if name in ("base_url", "health_url", "warmup", "machine") else service
             yield _row(settings, key, getattr(holder, name), ServiceKeys, name)

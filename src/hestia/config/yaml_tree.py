@@ -265,7 +265,7 @@ class _Reader:
 
 def _scalar(event: yaml.ScalarEvent, place: Place) -> Node:
     text: str = event.value
-    if not event.implicit[0]:  # quoted, a block, or marked as text
+    if not event.implicit[0] or event.tag == "!":  # quoted, a block, or marked as text
         return Node(text, place, raw=text)
     return Node(_value(text), place, raw=text)
 
