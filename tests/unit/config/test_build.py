@@ -81,7 +81,7 @@ def test_host_names_lead_to_one_service(loader: Loader) -> None:
 
 @pytest.mark.parametrize(
     ("keys", "limit"),
-    [("stop_grace: 3s", 308), ("stop_grace: 3s\n    start_timeout: 2m", 128), ("request_timeout: 7s", 7)],
+    [("stop_grace: 3s", 308), ("stop_grace: 3s, start_timeout: 2m", 128), ("request_timeout: 7s", 7)],
 )
 def test_ck05_a_request_may_wait_until_the_start_is_over(loader: Loader, keys: str, limit: float) -> None:
     """Longer than start_timeout by default: the stop before it and the moment after it count too."""
