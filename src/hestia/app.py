@@ -28,6 +28,7 @@ from hestia.api.server import ControlServer
 from hestia.config import effective, load
 from hestia.core.model import Endpoint, Settings
 from hestia.core.ports import Engine, EngineContext, EnginePlugin, Recorder, Store
+from hestia.core.requests import RequestRecord
 from hestia.edge.server import EdgeServer
 from hestia.engines.registry import EngineRegistry, load_engines
 from hestia.http1.pool import Pool
@@ -151,7 +152,7 @@ class Hestia:
         registry = EngineRegistry()
         return {name: registry.plugin(name)(context) for name in sorted(used)}
 
-    def _access_log(self) -> Callable[[Any], None]:  # of AccessRecord; the proxy's own type fits it
+    def _access_log(self) -> Callable[[RequestRecord], None]:
         settings = self.settings.gateway
         if not settings.access_log:
             return lambda _record: None

@@ -208,3 +208,33 @@ async def test_an_unknown_service_names_the_nearest_one(
     gw = await gateway(ollama=upstream)
     members = (await (await connect(gw)).ask("GET", "/services/olama/x")).problem("service_not_found", 404)
     assert "ollama" in json.dumps(members)
+
+
+async def test_t_er_04_a_bug_before_the_head_is_500_and_serves_the_next_client(
+    gw: Gateway, upstream: HttpUpstream, connect: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: object, **__: object) -> bytes:
+        raise RuntimeError("a bug")
+
+    for connected in (False, True):  # the bug strikes behind a dial, then on a pooled connection
+        if connected:
+            assert (await (await connect(gw)).ask("GET", f"{S}/x")).status == 200
+        client = await connect(gw)
+        with monkeypatch.context() as patched:
+            patched.setattr("hestia.proxy.rewrite.request_head", bug)
+            await client.send(request("GET", f"{S}/x"))
+            response = await client.response()
+        members = response.problem("internal_error", 500)
+        assert "a bug" not in json.dumps(members)
+        await client.gone()
+    assert (await (await connect(gw)).ask("GET", f"{S}/x")).status == 200
+
+
+async def test_t_ob_01_bytes_that_are_no_request_have_their_line_too(
+    gw: Gateway, connect: MakeClient
+) -> None:
+    response = await refused(await connect(gw), b"nonsense\r\n\r\n", 400)
+    await gw.aclose()
+    lines = [json.loads(line) for line in gw.log.splitlines()]
+    told = (response.get("x-request-id") or b"").decode()
+    assert [line["code"] for line in lines if line["request_id"] == told] == ["bad_request"]

@@ -109,3 +109,25 @@ async def test_t_fw_05_a_host_that_is_no_host_never_gets_into_forwarded_fields(
 ) -> None:
     await refused(await connect(gw), request("GET", S + "/x", host=host), 400, closes=False)
     await untouched(upstream)
+
+
+async def test_hq_03_identity_headers_come_from_trusted_proxies_only(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    claims = [("Remote-User", "root"), ("remote_user", "root"), ("X-Other", "stays")]
+    open_door = await gateway(a=upstream, settings=GatewaySettings(identity_headers=("Remote-User",)))
+    await (await connect(open_door)).ask("GET", S + "/x", *claims)
+    seen = upstream.requests[0]
+    assert not seen.has("remote-user")
+    assert not seen.has("remote_user")
+    assert seen.get("x-other") == b"stays"
+
+
+async def test_hq_03_a_nomination_cannot_remove_what_a_trusted_proxy_says_of_the_user(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    settings = GatewaySettings(identity_headers=("Remote-User",), trusted_proxies=("127.0.0.1",))
+    gw = await gateway(a=upstream, settings=settings)
+    fields = [("Remote-User", "ada"), ("Connection", "keep-alive, remote-user")]
+    await (await connect(gw)).ask("GET", S + "/x", *fields)
+    assert upstream.requests[0].all("remote-user") == [b"ada"]

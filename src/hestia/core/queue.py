@@ -58,43 +58,46 @@ class Waiter:
 
 
 class Queue:
-    """FIFO of waiters. Iteration is in order of arrival and safe against removal while iterating."""
+    """FIFO of waiters. Iteration is in order of arrival and safe against removal while iterating.
 
-    __slots__ = ("_next", "_waiters")
+    waiters: number → waiter, to look whether there are any (the hot path); changed here only.
+    """
+
+    __slots__ = ("_next", "waiters")
 
     def __init__(self) -> None:
-        self._waiters: dict[int, Waiter] = {}
+        self.waiters: dict[int, Waiter] = {}
         self._next = 1
 
     def join(self, waiter: Waiter) -> None:
         waiter.number = self._next
         self._next += 1
-        self._waiters[waiter.number] = waiter
+        self.waiters[waiter.number] = waiter
 
     def leave(self, waiter: Waiter) -> bool:
         """Take it out. False when it was not (or no longer) in the queue."""
-        return self._waiters.pop(waiter.number, None) is not None
+        return self.waiters.pop(waiter.number, None) is not None
 
     def position(self, waiter: Waiter) -> int:
         """How many arrived before it and still wait."""
-        return sum(1 for number in self._waiters if number < waiter.number)
+        return sum(1 for number in self.waiters if number < waiter.number)
 
     @property
     def first(self) -> Waiter | None:
-        return next(iter(self._waiters.values()), None)
+        return next(iter(self.waiters.values()), None)
 
     @property
     def next_deadline(self) -> float | None:
-        return min((waiter.deadline for waiter in self._waiters.values()), default=None)
+        return min((waiter.deadline for waiter in self.waiters.values()), default=None)
 
     def __iter__(self) -> Iterator[Waiter]:
-        return iter(list(self._waiters.values()))
+        return iter(list(self.waiters.values()))
 
     def __len__(self) -> int:
-        return len(self._waiters)
+        return len(self.waiters)
 
     def __bool__(self) -> bool:
         raise TypeError("a queue has no truth value; ask len(queue)")
 
     def __repr__(self) -> str:
-        return f"<Queue waiting={len(self._waiters)}>"
+        return f"<Queue waiting={len(self.waiters)}>"

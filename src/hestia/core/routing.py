@@ -38,17 +38,19 @@ class Route:
     prefix: bytes
 
 
-@dataclass(frozen=True, slots=True)
 class Match:
     """Where a request goes. route: None for the control API. target: what is left after the prefix.
 
     bare: there is no slash behind the prefix (PR-04); the target is then "" or a query.
     """
 
-    kind: RouteKind
-    route: Route | None
-    target: bytes
-    bare: bool = False
+    __slots__ = ("bare", "kind", "route", "target")
+
+    def __init__(self, kind: RouteKind, route: Route | None, target: bytes, *, bare: bool = False) -> None:
+        self.kind = kind
+        self.route = route
+        self.target = target
+        self.bare = bare
 
 
 class RouteTable:
@@ -80,6 +82,10 @@ class RouteTable:
         return Match(RouteKind.CONTROL, None, target)
 
     def _by_prefix(self, target: bytes) -> Match:
+        end = target.find(b"/", len(PREFIX))
+        route = self._routes.get(target[len(PREFIX) : end])
+        if end >= 0 and route is not None:  # nearly always
+            return Match(RouteKind.PREFIX, route, target[end:])
         end = len(target)
         for mark in (b"/", b"?"):
             at = target.find(mark, len(PREFIX), end)

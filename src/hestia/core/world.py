@@ -135,7 +135,7 @@ class World:
         record = self.services.get(service)
         if record is None:
             raise ServiceNotFound(f'There is no service "{service}".', service_id=service)
-        if len(record.queue):
+        if record.queue.waiters:
             return None
         slots = record.slots
         for name in candidates or record.default:
@@ -149,7 +149,7 @@ class World:
         if not lease.close(now):
             return False
         slot: Slot = lease.use.owner
-        return not lease.use.admitting or len(slot.service.queue) > 0
+        return not lease.use.admitting or bool(slot.service.queue.waiters)
 
     # -- waiting -------------------------------------------------------------------------------
 

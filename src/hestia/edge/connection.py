@@ -8,6 +8,7 @@ request means is the handler's business. Source: proxy-semantics 0.4, U3…U28, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 import socket
 import struct
@@ -29,6 +30,8 @@ from hestia.core.errors import (
 from hestia.http1 import target as targets
 from hestia.http1.framing import CHUNKED, NO_BODY
 from hestia.http1.heads import FIELD_MAX, HEAD_MAX, Field, Request, check_size, head_size, read_request
+
+log = logging.getLogger(__name__)
 
 FIRST_BYTE_TIMEOUT: Final = 10.0  # seconds (TO-01)
 HEAD_TIMEOUT: Final = 15.0  # seconds for a whole head (TO-02)
@@ -55,6 +58,7 @@ class Exchange(Protocol):
     def body_failed(self, error: HestiaError) -> None: ...
     def body_timeout(self) -> None: ...
     def client_gone(self) -> None: ...
+    def broke(self) -> None: ...
     def draining(self) -> None: ...
     def client_writable(self, writable: bool) -> None: ...
     def sweep(self, now: float) -> None: ...
@@ -96,6 +100,7 @@ class ClientConnection(asyncio.Protocol):
         self._opened = opened
         self._closed = closed
         self.transport: asyncio.Transport | None = None
+        self.write: Callable[[bytes], None] = _nowhere  # the transport's own, without a call in between
         self.peer = ""
         self.port = 0
         self.fd = -1
@@ -107,6 +112,7 @@ class ClientConnection(asyncio.Protocol):
         self._timeout_is_head = False
         self._parser = httptools.HttpRequestParser(self)
         self._pending: deque[Pending] = deque()
+        self._paused = False
         self._ended = False  # nothing that follows is parsed
         self._lingering = 0  # bytes that are still read away behind our last answer
         self._raw = False  # bytes go to the exchange as they come
@@ -133,18 +139,18 @@ class ClientConnection(asyncio.Protocol):
 
     # -- what the exchange calls ---------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        if self.transport is not None:
-            self.transport.write(data)
-
     def pause(self) -> None:
         """Stop reading; the sweep polls for a hang-up meanwhile (P13)."""
         if self.transport is not None and self.transport.is_reading():
+            self._paused = True
             self.transport.pause_reading()
 
     def resume(self) -> None:
+        if not self._paused:
+            return
         if self.transport is None or self.transport.is_closing() or len(self._pending) >= PIPELINED:
             return
+        self._paused = False
         if not self.transport.is_reading():
             self.transport.resume_reading()
 
@@ -252,13 +258,18 @@ class ClientConnection(asyncio.Protocol):
         self._body_open = request.length != NO_BODY and not ended
         self.deadline = NEVER
         self.exchange = exchange = self._handler(request, self)
-        exchange.begin()
+        try:
+            exchange.begin()
+        except Exception:  # boundary: a bug answers this one request and ends its connection (T-ER-04)
+            log.exception("A request broke", extra={"event_type": "request_broke"})
+            exchange.broke()
 
     # -- what the loop calls -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
         self.transport = transport
+        self.write = transport.write
         transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
@@ -406,14 +417,15 @@ class ClientConnection(asyncio.Protocol):
         if self._ended:
             return
         request = self._read_head()
-        self._foreign = self._parser.should_upgrade() and not request.offers_websocket
+        socket = bool(request.upgrade) and request.offers_websocket
+        self._foreign = not socket and self._parser.should_upgrade()
         self._reading = request.length
         if request.length == CHUNKED:
             first = len(request.method) + len(request.target) + 12
             self._overhead = self._gap = max(0, self._count - head_size(first, self._fields))
             self._trailers = 0
         self._count = 0
-        if not request.keep_alive or request.offers_websocket:
+        if not request.keep_alive or socket:
             self._ended = True
         if self.exchange is None and not self._body_open:
             self._start(request, ended=False)
@@ -529,6 +541,10 @@ class ClientConnection(asyncio.Protocol):
             f"<ClientConnection {self.peer}:{self.port} busy={self.exchange is not None} "
             f"pending={len(self._pending)}>"
         )
+
+
+def _nowhere(data: bytes) -> None:
+    """Where bytes go before there is a transport."""
 
 
 def _made_up_head(length: int) -> bytes:

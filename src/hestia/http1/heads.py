@@ -6,6 +6,7 @@ Received head bytes are never copied through (SE-02): what leaves is put togethe
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from hestia.core.errors import BadFraming, BadRequest, ExpectationFailed, HeadTooLarge, UnsupportedCoding
@@ -26,6 +27,7 @@ _PLAIN_CONNECTION: Final = frozenset(
     for value in (b"keep-alive", b"close", b"upgrade", b"keep-alive, upgrade", b"te", b"te, close")
     for spelled in (value, value.title(), value.capitalize())
 )
+_KEEP_ALIVE: Final = frozenset({b"keep-alive", b"Keep-Alive"})
 _NOT_NOMINATED: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 _NEVER_NOMINATED: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
@@ -92,6 +94,15 @@ class Request:
     def get_all(self, name: bytes) -> list[bytes]:
         """Values of all fields of this lower-case name, in order."""
         return [value for written, value in self.fields if written.lower() == name]
+
+    def drop(self, names: Collection[bytes]) -> None:
+        """Take fields of these lower-case names, `_` read as `-`, out of what passes."""
+        passing, kept = self.passing, []
+        for at in range(0, len(passing), 2):
+            name = passing[at][2:-2].lower()
+            if name not in names and name.replace(b"_", b"-") not in names:
+                kept += passing[at : at + 2]
+        self.passing = kept
 
     @property
     def offers_websocket(self) -> bool:
@@ -186,16 +197,7 @@ def _obey_connection(request: Request) -> None:
             f"Connection nominates {min(wrong).decode()}, which belongs to the request itself.",
             remedy="leave it out of the Connection field",
         )
-    request.passing[:] = _without(request.passing, nominated)
-
-
-def _without(passing: list[bytes], names: set[bytes]) -> list[bytes]:
-    """The fields that pass, less those of these lower-case names."""
-    kept: list[bytes] = []
-    for at in range(0, len(passing), 2):
-        if passing[at][2:-2].lower() not in names:
-            kept += passing[at : at + 2]
-    return kept
+    request.drop(nominated)
 
 
 def head_size(first_line: int, fields: list[Field]) -> int:
@@ -339,6 +341,8 @@ def _promised(value: bytes) -> float | None:
 
 
 def _obey_response_connection(response: Response) -> None:
+    if len(response.connection) == 1 and response.connection[0] in _KEEP_ALIVE:
+        return
     members = set(f.tokens(response.connection))
     if b"close" in members:
         response.lasting = False

@@ -8,6 +8,7 @@ not the decision to retry. Source: RFC 9112 §6, proxy-semantics P1…P13, BF-11
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 import httptools
@@ -48,6 +49,10 @@ class Owner(Protocol):
     def lost(self, connection: UpstreamConnection) -> None: ...
 
 
+def _nowhere(data: bytes) -> None:
+    """Where bytes go before there is a transport."""
+
+
 class _Stop(Exception):
     """Ends the parsing behind a HEAD answer; the parser itself cannot be told (P1)."""
 
@@ -84,6 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
         "uses",
         "where",
         "writable",
+        "write",
     )
 
     def __init__(self, owner: Owner, where: str) -> None:
@@ -91,6 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.where = where  # the endpoint, for error texts
         self.key: InstanceKey | None = None
         self.transport: asyncio.Transport | None = None
+        self.write: Callable[[bytes], None] = _nowhere  # the transport's own, without a call in between
         self.exchange: Exchange | None = None
         self.fd = -1
         self.made_at = 0.0
@@ -119,10 +126,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._bodyless = no_body
         self._done = False
         self._surplus = False
-
-    def write(self, data: bytes) -> None:
-        if self.transport is not None:
-            self.transport.write(data)
 
     def pause(self) -> None:
         if self.transport is not None and self.transport.is_reading():
@@ -157,6 +160,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
         self.transport = transport
+        self.write = transport.write
         transport.set_write_buffer_limits(high=HIGH_WATER, low=HIGH_WATER // 4)
         sock = transport.get_extra_info("socket")
         self.fd = sock.fileno() if sock is not None else -1

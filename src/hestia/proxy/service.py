@@ -22,9 +22,11 @@ from hestia.core.errors import BadFraming, BadHost, BadRequest, HestiaError, Loo
 from hestia.core.lease import Lease
 from hestia.core.model import Endpoint, InstanceId, PathPolicy, ServiceId, Settings
 from hestia.core.queue import Outcome, Waiter
+from hestia.core.requests import RequestRecord
 from hestia.core.routing import Match, RouteKind, RouteTable
 from hestia.edge.connection import ClientConnection
 from hestia.http1 import target as targets
+from hestia.http1.fields import prefix
 from hestia.http1.framing import NO_BODY
 from hestia.http1.heads import Field, Request
 from hestia.http1.pool import Pool
@@ -36,6 +38,7 @@ from hestia.proxy.waiting import Starter, Waiting
 _HOST: Final = re.compile(
     rb"(?:[A-Za-z0-9_.](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?"
 )
+HOSTS_KNOWN: Final = 4096  # well-formed Host values remembered
 _HOST_PORT: Final = re.compile(rb":([0-9]+)$")
 _DIGITS: Final = b"abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS: Final = [bytes((first, second)) for first in _DIGITS for second in _DIGITS]
@@ -67,7 +70,7 @@ class Leases(Starter, Protocol):
 class DataPath:
     """Shared by all exchanges.
 
-    control: the control API's private endpoint. on_done: takes each finished exchange as its access record.
+    control: the control API's private endpoint. on_done: takes the record of each request that ended.
     trust_unix: whether who speaks over a unix socket may name the client (the bridge).
     """
 
@@ -78,7 +81,7 @@ class DataPath:
         pool: Pool,
         *,
         control: Endpoint,
-        on_done: Callable[[Exchange], None],
+        on_done: Callable[[RequestRecord], None],
         clock: Callable[[], float],
         pseudonym: str = "hestia",
         trust_unix: bool = False,
@@ -94,8 +97,10 @@ class DataPath:
         self._ids = itertools.count(1)
         self._id_prefix = b"req_" + base64.b32encode(os.urandom(10)).lower()
         self._date = (0, b"")
+        self._hosts: set[bytes] = set()
         self._table = RouteTable({})
         self._trusted: tuple[Network, ...] = ()
+        self._identity: frozenset[bytes] = frozenset()
         self._trust_unix = trust_unix
         self.in_flight = 0
         self.update(settings)
@@ -104,6 +109,7 @@ class DataPath:
         """Take new settings; requests under way keep theirs."""
         own = [*settings.gateway.allowed_hosts]
         self._table = RouteTable(settings.services, own=own)
+        self._identity = frozenset(name.lower().encode() for name in settings.gateway.identity_headers)
         self._trusted = tuple(ip_network(one) for one in settings.gateway.trusted_proxies)
 
     def handler(self, request: Request, client: ClientConnection) -> Exchange:
@@ -125,12 +131,14 @@ class DataPath:
             raise MethodNotAllowed("TRACE is not offered: it would echo credentials.")
         if request.target[:1] != b"/":
             request.authority, request.target = targets.split_absolute(request.target)
-        exchange.host = host = effective_host(request)
+        exchange.host = host = _quick_host(request, self._hosts)
         if request.via and self._pseudonym in b",".join(request.via):
             raise LoopDetected(
                 "The request came back to this gateway.", remedy="a base_url points at the gateway itself"
             )
         match = self._find(host, request.target)
+        if self._identity:
+            self._guard_identity(request, client)
         if match.route is None:
             origin.check_control(request, host)
         elif request.upgrade:
@@ -139,6 +147,14 @@ class DataPath:
             self._to_slash(exchange)
             return None
         return match
+
+    def _guard_identity(self, request: Request, client: ClientConnection) -> None:
+        """Only a trusted proxy says who the user is; its word is no field to be nominated away (HQ-03)."""
+        request.drop(self._identity)
+        if self._trusts(client.peer):
+            for name, value in request.fields:
+                if (lower := name.lower()) in self._identity:
+                    request.passing += (prefix(lower), value)
 
     def _find(self, host: bytes, target: bytes) -> Match:
         """Route a target that was looked at as a whole; only the found service may lift RT-14."""
@@ -259,6 +275,7 @@ class DataPath:
         """The answer to bytes that did not become a request."""
         request_id = self.new_id()
         status, fields, body = self.problem(error, request_id)
+        self._on_done(RequestRecord(time.time(), "", request_id, b"", "none", b"", status, code=error.code))
         return self._answer(
             status, fields, body, length=len(body), request_id=request_id, last=b"\r\nconnection: close"
         )
@@ -285,8 +302,18 @@ class DataPath:
     def done(self, exchange: Exchange) -> None:
         """An exchange has ended."""
         self.in_flight -= 1
-        exchange.at = time.time()
-        self._on_done(exchange)
+        self._on_done(exchange.record(time.time(), self.clock()))
+
+
+def _quick_host(request: Request, known: set[bytes]) -> bytes:
+    """The effective Host; one that was found well-formed before is only looked up. Raises BadHost."""
+    hosts = request.hosts
+    if len(hosts) == 1 and not request.authority and hosts[0] in known:
+        return hosts[0]
+    host = effective_host(request)
+    if len(known) < HOSTS_KNOWN:
+        known.add(host)
+    return host
 
 
 def effective_host(request: Request) -> bytes:

@@ -1,15 +1,15 @@
 """One line per request, off the hot path: kept as they are, rendered and written in batches (OB-01).
 
-Owns the line's two forms and when a batch is written. The record is the proxy's; a path comes without its
-query, and header values never get here.
+Owns the line's two forms and when a batch is written. Queries are left out; header values never get here.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
+from hestia.core.requests import RequestRecord
 from hestia.telemetry.logs import Form
 from hestia.telemetry.text import clock_text, json_text, plain, utc_text
 from hestia.telemetry.writer import Stream
@@ -18,52 +18,7 @@ FLUSH_INTERVAL = 0.2
 BATCH = 256  # lines rendered in one go: about 0.6 ms
 
 
-class AccessRecord(Protocol):
-    """What is known about a request at its end. It must not change after it was handed over.
-
-    at: wall-clock seconds at the end. service: "" for the gateway's own. route: kind of the match
-    (`prefix`, `host`, `control`, …). path: without query. status: 0 when none was sent. *_ms: milliseconds,
-    0.0 where that part did not happen. attempts: tries upstream. aborted: side that broke the exchange off
-    (`client`, `upstream`, `gateway`), "" if none did. code: of the problem, or "".
-    """
-
-    @property
-    def at(self) -> float: ...
-    @property
-    def request_id(self) -> str: ...
-    @property
-    def service(self) -> str: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def route(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def status(self) -> int: ...
-    @property
-    def bytes_in(self) -> int: ...
-    @property
-    def bytes_out(self) -> int: ...
-    @property
-    def queue_ms(self) -> float: ...
-    @property
-    def connect_ms(self) -> float: ...
-    @property
-    def head_ms(self) -> float: ...
-    @property
-    def total_ms(self) -> float: ...
-    @property
-    def attempts(self) -> int: ...
-    @property
-    def reused(self) -> bool: ...
-    @property
-    def aborted(self) -> str: ...
-    @property
-    def code(self) -> str: ...
-
-
-Render = Callable[[AccessRecord], str]
+Render = Callable[[RequestRecord], str]
 
 _JSON: Final = (
     '{"timestamp":"%s","level":"INFO","event_type":"request","service_id":"%s","request_id":%s,'
@@ -94,25 +49,21 @@ def json_renderer() -> Render:
     """Lines as JSON objects. What a client chose (id, method, path) is escaped; the rest are our words."""
     second = _Second()
 
-    def render(record: AccessRecord) -> str:
+    def render(record: RequestRecord) -> str:
+        at, service, request_id, method, route, target, status, *numbers, reused, aborted, code = record
+        path = target.partition(b"?")[0].decode("latin-1")
         return _JSON % (
-            second.text(record.at),
-            record.service,
-            json_text(record.request_id),
-            json_text(record.method),
-            record.route,
-            json_text(record.path),
-            record.status,
-            record.bytes_in,
-            record.bytes_out,
-            record.queue_ms,
-            record.connect_ms,
-            record.head_ms,
-            record.total_ms,
-            record.attempts,
-            "true" if record.reused else "false",
-            record.aborted,
-            record.code,
+            second.text(at),
+            service,
+            json_text(request_id.decode("latin-1")),
+            json_text(method.decode("latin-1")),
+            route,
+            json_text(path),
+            status,
+            *numbers,
+            "true" if reused else "false",
+            aborted,
+            code,
         )
 
     return render
@@ -121,11 +72,11 @@ def json_renderer() -> Render:
 def console_renderer() -> Render:
     """Short lines for people; what did not happen is left out."""
 
-    def render(record: AccessRecord) -> str:
+    def render(record: RequestRecord) -> str:
         parts = [
             clock_text(record.at),
             str(record.status or "-"),
-            plain(record.method),
+            plain(record.method.decode("latin-1")),
             plain(record.path),
             duration(record.total_ms),
         ]
@@ -137,7 +88,7 @@ def console_renderer() -> Render:
             parts.append(f"broken off by {record.aborted}")
         if record.code:
             parts.append(record.code)
-        parts.append(plain(record.request_id))
+        parts.append(plain(record.request_id.decode("latin-1")))
         return " ".join(parts) + "\n"
 
     return render
@@ -163,10 +114,10 @@ class AccessLog:
         self._stream = stream
         self._render = json_renderer() if form == "json" else console_renderer()
         self._interval = flush_interval
-        self._records: list[AccessRecord] = []
+        self._records: list[RequestRecord] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def record(self, record: AccessRecord) -> None:
+    def record(self, record: RequestRecord) -> None:
         """Take one record. On the hot path: an append, and now and then a batch."""
         records = self._records
         records.append(record)

@@ -1,0 +1,41 @@
+"""What is known about a request at its end. Made once by the data path, read by logs and, later, by explain.
+
+A tuple of plain values: it holds nothing of the exchange alive, and the collector does not look into it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class RequestRecord(NamedTuple):
+    """at: wall-clock seconds at the end. service: "" for the gateway's own. route: kind of the match
+    (`prefix`, `host`, `control`), `none` where it was refused before. target: raw, query included.
+    status: 0 when none was sent, 499 for a client that left. bytes_*: of bodies. *_ms: milliseconds, 0.0
+    where that part did not happen. attempts: tries upstream. reused: the last one was on a pooled
+    connection. aborted: side that broke the exchange off (`client`, `upstream`, `gateway`), or "".
+    code: of the problem, or "".
+    """
+
+    at: float
+    service: str
+    request_id: bytes
+    method: bytes
+    route: str
+    target: bytes
+    status: int
+    bytes_in: int = 0
+    bytes_out: int = 0
+    queue_ms: float = 0.0
+    connect_ms: float = 0.0
+    head_ms: float = 0.0
+    total_ms: float = 0.0
+    attempts: int = 0
+    reused: bool = False
+    aborted: str = ""
+    code: str = ""
+
+    @property
+    def path(self) -> str:
+        """The target without its query, which may hold secrets."""
+        return self.target.partition(b"?")[0].decode("latin-1")

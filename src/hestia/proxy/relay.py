@@ -1,0 +1,311 @@
+"""Both bodies of one exchange on their way: read by read, with back-pressure both ways.
+
+Owns what is written to either side once there is a connection, and the record of the request. Which
+connection, how often to try and how it all ends is `exchange`'s business.
+Source: proxy-semantics BF, NB, SB, UP-01, CA-07.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final
+
+from hestia.core.lease import Lease
+from hestia.core.requests import RequestRecord
+from hestia.core.routing import Match
+from hestia.http1.fields import may_trail
+from hestia.http1.framing import (
+    CHUNKED,
+    LAST_CHUNK,
+    NO_BODY,
+    UNTIL_CLOSE,
+    encode_chunk,
+    has_no_body,
+    last_chunk,
+)
+from hestia.http1.heads import Field, Request, Response
+from hestia.http1.upstream import UpstreamConnection
+from hestia.proxy import rewrite
+from hestia.proxy.rewrite import Upstream
+
+if TYPE_CHECKING:
+    from hestia.edge.connection import ClientConnection
+    from hestia.proxy.service import DataPath
+    from hestia.proxy.splice import Splice
+
+SPOOL_LIMIT: Final = 256 * 1024  # bytes of a body kept while there is no connection (CQ-06)
+REPLAY_LIMIT: Final = 1024 * 1024  # bytes kept for a further attempt (RF-03)
+BODY_GAP: Final = 600.0  # seconds between reads of an answer (TO-08)
+NEVER: Final = float("inf")
+_new_record: Final = tuple.__new__  # a fifth of what the class's own call costs
+
+
+class Relay(ABC):
+    """The part of an exchange that moves bytes. Slots by stage."""
+
+    __slots__ = (
+        "_attempts",
+        "_bytes_in",
+        "_bytes_out",
+        "_client",
+        "_connection",
+        "_deadline",
+        "_end_of_body",
+        "_framing",
+        "_head",
+        "_lease",
+        "_match",
+        "_out",
+        "_path",
+        "_replay",
+        "_replay_size",
+        "_socket",
+        "_spool",
+        "_spooled",
+        "_upgrade",
+        "_upstream",
+        "aborted",
+        "code",
+        "id",
+        "request",
+        "reused",
+        "started",
+        "status",
+        "t_connected",
+        "t_head",
+        "t_leased",
+    )
+
+    def __init__(self, path: DataPath, client: ClientConnection, request: Request) -> None:
+        self._path = path
+        self._client = client
+        self.request = request
+        self.id = request.request_id or path.new_id()
+        self.started = path.clock()
+        self._upgrade = bool(request.upgrade) and request.offers_websocket
+        self.t_leased = self.t_connected = self.t_head = 0.0
+        self.status = 0
+        self.code = ""
+        self.aborted = ""
+        self.reused = False
+        self._attempts = 0
+        self._bytes_in = self._bytes_out = 0
+        self._match: Match | None = None
+        self._upstream: Upstream | None = None
+        self._lease: Lease | None = None
+        self._connection: UpstreamConnection | None = None
+        self._spool: list[bytes] = []
+        self._spooled = 0
+        self._replay: list[bytes] | None = None
+        self._replay_size = 0
+        self._end_of_body = request.length == NO_BODY
+        self._head: Response | None = None
+        self._framing = NO_BODY
+        self._out: list[bytes] = []
+        self._socket: Splice | None = None
+        self._deadline = NEVER
+
+    @abstractmethod
+    def _upgrade_head(self, head: Response) -> None:
+        """Verify a 101 and splice, or say that the connection ends behind a refusal."""
+
+    @abstractmethod
+    def _end(self, *, keep: bool, tell: bool = True) -> None:
+        """Give everything back; keep: the client's connection may serve the next request."""
+
+    # -- the request goes out ------------------------------------------------------------------
+
+    def body(self, data: bytes) -> None:
+        """A piece of the client's body, or of its side of a splice."""
+        if self._socket is not None:
+            self._socket.from_client(data)
+            return
+        self._bytes_in += len(data)
+        connection = self._connection
+        if connection is None or self._upgrade:
+            self._spool.append(data)
+            self._spooled += len(data)
+            if self._spooled >= SPOOL_LIMIT:
+                self._client.pause()
+            return
+        self._keep_for_replay(data)
+        if self.request.length == CHUNKED:
+            data = b"".join(encode_chunk((data,)))
+        connection.write(data)
+        if not connection.writable:
+            self._client.pause()
+
+    def body_end(self) -> None:
+        if self._end_of_body:
+            return
+        self._end_of_body = True
+        connection = self._connection
+        if connection is not None:
+            if self.request.length == CHUNKED:
+                connection.write(LAST_CHUNK)
+            connection.request_done = True
+            self._await_head(self._path.clock())
+
+    def _keep_for_replay(self, data: bytes) -> None:
+        if self._replay is not None:
+            self._replay_size += len(data)
+            if self._replay_size > REPLAY_LIMIT:
+                self._replay = None
+            else:
+                self._replay.append(data)
+
+    def _await_head(self, now: float) -> None:
+        route = self._match.route if self._match is not None else None
+        if route is not None and self._head is None:
+            self._deadline = now + route.settings.response_timeout
+
+    def upstream_writable(self, writable: bool) -> None:
+        if self._socket is not None:
+            self._socket.upstream_writable(writable)
+        elif writable:
+            self._client.resume()
+        else:
+            self._client.pause()
+
+    # -- the answer comes back -----------------------------------------------------------------
+
+    def response_head(self, head: Response) -> None:
+        if head.status < 200 and head.status != 101:
+            if self.request.minor:
+                self._out.append(rewrite.interim_head(head))
+                self._replay = None
+            return
+        if head.status == 101 or self._upgrade:
+            self._upgrade_head(head)
+            if head.status == 101:
+                return
+        self._head = head
+        self.status = head.status
+        self.t_head = self._path.clock()
+        self._deadline = self.t_head + BODY_GAP if self._lease is not None else NEVER
+        self._replay = None
+        if head.status < 500 and self._lease is not None and not self._lease.use.warm:
+            self._path.leases.succeeded(self._lease)
+        self._out.append(self._client_head(head))
+
+    def _client_head(self, head: Response) -> bytes:
+        """Decide the framing towards the client and write the head (BF, NB)."""
+        request, upstream = self.request, self._upstream
+        assert upstream is not None
+        close = not request.keep_alive or self._client.draining
+        framing = b""
+        self._framing = NO_BODY
+        length = head.length
+        if head.status == 205:  # RFC 9110 §15.3.6: no content; what comes is dropped (NB-06)
+            framing = b"\r\ncontent-length: 0"
+        elif has_no_body(request.method, head.status):
+            if head.status != 204 and length >= 0:
+                framing = b"\r\ncontent-length: %d" % length
+        elif length >= 0:
+            self._framing = length
+            framing = b"\r\ncontent-length: %d" % length
+        elif request.minor:
+            self._framing = CHUNKED
+            framing = b"\r\ntransfer-encoding: chunked"
+        else:
+            self._framing = UNTIL_CLOSE
+            close = True
+        if self._client.body_open and head.status >= 300:
+            close = True
+        self.request.keep_alive = not close
+        if close:
+            last = b"\r\nconnection: close"
+        else:
+            last = b"" if request.minor else b"\r\nconnection: keep-alive"
+        return rewrite.response_head(
+            head,
+            upstream,
+            framing=framing,
+            tail=b"\r\nx-request-id: " + self.id + last,
+            date=b"" if head.dated else self._path.date_line(),
+        )
+
+    def response_body(self, data: bytes) -> None:
+        if self._socket is not None:
+            self._socket.from_upstream(data)
+            return
+        head = self._head
+        if head is None or self._framing == NO_BODY:
+            return
+        self._bytes_out += len(data)
+        if self._framing == CHUNKED:
+            self._out += encode_chunk((data,))
+        else:
+            self._out.append(data)
+
+    def response_flush(self) -> None:
+        """The read that brought it is over, and more will come: write what it gave in one go."""
+        if self._out:
+            self._flush()
+            if self._head is not None and self._deadline is not NEVER:
+                self._deadline = self._path.clock() + BODY_GAP
+            if not self._client.writable and self._connection is not None:
+                self._connection.pause()
+
+    def _flush(self) -> None:
+        out = self._out
+        self._client.write(out[0] if len(out) == 1 else b"".join(out))
+        out.clear()
+
+    def response_end(self, trailers: list[Field]) -> None:
+        self._connection = None
+        if self._socket is not None:
+            self._socket.upstream_ended()
+            return
+        if self._framing == CHUNKED:
+            if trailers and self.request.takes_trailers:
+                self._out.append(last_chunk([field for field in trailers if may_trail(field[0])]))
+            else:
+                self._out.append(LAST_CHUNK)
+        if self._out:
+            self._flush()
+        self._end(keep=self.request.keep_alive)
+
+    def client_writable(self, writable: bool) -> None:
+        if self._socket is not None:
+            self._socket.client_writable(writable)
+        elif self._connection is not None:
+            if writable:
+                self._connection.resume()
+                if self._deadline is not NEVER and self._head is not None:
+                    self._deadline = self._path.clock() + BODY_GAP  # TO-16: the pause does not count
+            else:
+                self._connection.pause()
+
+    # -- the record ----------------------------------------------------------------------------
+
+    @property
+    def request_id(self) -> str:
+        return self.id.decode("latin-1")
+
+    def record(self, at: float, now: float) -> RequestRecord:
+        """What is known at the end. at: wall-clock seconds. now: loop-clock seconds."""
+        match, started = self._match, self.started
+        leased, connected, head = self.t_leased, self.t_connected, self.t_head
+        return _new_record(
+            RequestRecord,
+            (
+                at,
+                match.route.service if match is not None and match.route is not None else "",
+                self.id,
+                self.request.method,
+                match.kind if match is not None else "none",
+                self.request.target,
+                self.status,
+                self._bytes_in,
+                self._bytes_out,
+                (leased - started) * 1000 if leased else 0.0,
+                (connected - (leased or started)) * 1000 if connected else 0.0,
+                (head - connected) * 1000 if head else 0.0,
+                (now - started) * 1000,
+                self._attempts,
+                self.reused,
+                self.aborted,
+                self.code,
+            ),
+        )
