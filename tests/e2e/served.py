@@ -21,6 +21,7 @@ import psutil
 import yaml
 
 from tests.e2e.cli import PROGRAM, environment
+from tests.fakes.client import Client
 from tests.fakes.facts import PATIENCE, eventually
 
 Document = dict[str, Any]  # JSON as the gateway writes it
@@ -74,6 +75,15 @@ class Served:
         answer = await self.http.get(self.url + path, headers=fields)
         assert answer.status_code == 200, (path, answer.status_code, answer.text[:500])
         return answer
+
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """A raw connection; closed when the block ends."""
+        one = await Client.connect(("127.0.0.1", self.port))
+        try:
+            yield one
+        finally:
+            await one.close()
 
     # -- what it knows -------------------------------------------------------------------------
 

@@ -17,6 +17,11 @@ PROGRAM = Path(__file__).parent / "servers" / "small_service.py"
 QUICK = Backoff(base=0.01, cap=0.02, intensity=1000)
 
 
+def small_command(*more: str) -> list[str]:
+    """Command line of the small service; `{port}` is for the engine to fill in. more: its options."""
+    return [sys.executable, "-I", "-S", str(PROGRAM), "{port}", *more]
+
+
 class Programs:
     """Makes services that are processes, and knows what they did. gate: readiness waits for it."""
 
@@ -25,8 +30,8 @@ class Programs:
         self.gate = folder / "gate"
 
     def command(self, name: str, *more: str, gated: bool = False) -> list[str]:
-        words = [sys.executable, "-I", "-S", str(PROGRAM), "{port}", "--journal", str(self.folder / name)]
-        return [*words, *(["--gate", str(self.gate)] if gated else []), *more]
+        gate = ["--gate", str(self.gate)] if gated else []
+        return small_command("--journal", str(self.folder / name), *gate, *more)
 
     def service(
         self,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 ServiceId = NewType("ServiceId", str)
 InstanceId = NewType("InstanceId", str)
@@ -18,6 +18,7 @@ MachineId = NewType("MachineId", str)
 GatewayId = NewType("GatewayId", str)
 
 LOCAL = MachineId("local")
+START_OVERRUN: Final = 5.0  # seconds from the end of start_timeout until its waiters have the reason
 NEVER = math.inf
 
 
@@ -165,10 +166,14 @@ class ServiceSettings:
 
     @property
     def wait_limit(self) -> float:
-        """Seconds a request may wait for a lease (CK-05)."""
+        """Seconds a request may wait for a lease (CK-05).
+
+        By default longer than a start that a stop precedes: the request learns what became of the start,
+        not that it ran out of patience in the same moment.
+        """
         if self.request_timeout is not None:
             return self.request_timeout
-        return self.start_timeout
+        return self.start_timeout + self.stop_grace + START_OVERRUN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
