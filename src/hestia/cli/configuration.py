@@ -6,6 +6,7 @@ The only place of the client that imports `hestia.config` and the engines; impor
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -35,12 +36,13 @@ def load_settings(path: str | None, overrides: Mapping[str, object] | None = Non
     )
 
 
-def refusal(error: ConfigProblems) -> CliError:
-    """All problems as one error of the command line."""
+def refusal(error: ConfigProblems, path: str | None = None, *, done: str = "nothing was started") -> CliError:
+    """All problems as one error of the command line. path: of `--config`. done: what came of it."""
     count = len(error.problems)
+    again = "hestia config check" + (f" --config {shlex.quote(path)}" if path else "")
     return CliError(
-        f"{error.render()}\n{count} {'error' if count == 1 else 'errors'}; nothing was started.",
+        f"{error.render()}\n{count} {'error' if count == 1 else 'errors'}; {done}.",
         exit_code=ExitCode.FAILED,
         code="config_error",
-        remedy=("Look again without starting: hestia config check",),
+        remedy=(f"Look again without starting: {again}",),
     )

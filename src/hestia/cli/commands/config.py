@@ -23,7 +23,7 @@ _path = click.option("--config", "path", metavar="PATH", help="The file. Also: H
 
 EXAMPLES = (
     Example("hestia config check", "every mistake in every source, at once"),
-    Example("hestia config show --diff", "what differs from the defaults, and where it comes from"),
+    Example("hestia config show --diff", "only what was set, and where it comes from"),
     Example("hestia config example > hestia_config.yml", "a commented file to begin with"),
 )
 
@@ -31,6 +31,7 @@ EXAMPLES = (
 @click.group(
     "config",
     cls=LazyGroup,
+    invoke_without_command=True,
     examples=EXAMPLES,
     lazy={
         "check": Lazy(f"{_HERE}:check", "find every mistake, without starting anything"),
@@ -40,8 +41,11 @@ EXAMPLES = (
     },
 )
 @output_options
-def config() -> None:
+@click.pass_context
+def config(context: click.Context) -> None:
     """The configuration: look at it, check it. Works without a gateway."""
+    if context.invoked_subcommand is None:
+        current().result(context.get_help())
 
 
 @command("check", examples=(EXAMPLES[0], Example("hestia config check --config x.yml", "another file")))
@@ -60,19 +64,25 @@ def check(path: str | None) -> None:
         raise Quiet(ExitCode.FAILED) from exc
     if session.json:
         document = {"ok": True, "path": settings.config_path, "problems": [], "warnings": settings.warnings}
-        session.result(json.dumps(document))
+        session.result(json.dumps(document, ensure_ascii=False))
         return
-    for warning in settings.warnings:
-        session.note(f"warning: {plain(warning)}")
+    _warn(session, settings)
     source = plain(settings.config_path) if settings.config_path else "no file, defaults"
     count = len(settings.services)
     session.result(f"{source}: {count} {'service' if count == 1 else 'services'}, no mistake")
 
 
+def _warn(session: Session, settings: Settings) -> None:
+    """Say on stderr what is odd and yet works."""
+    for warning in settings.warnings if not session.quiet else ():
+        session.note(f"warning: {plain(warning)}")
+
+
 def _show_problems(session: Session, error: Any) -> None:  # Any: ConfigProblems is imported on use only
     if session.json:
         problems = [asdict(problem) for problem in error.problems]
-        session.result(json.dumps({"ok": False, "problems": problems, "warnings": []}))
+        document = {"ok": False, "problems": problems, "warnings": []}
+        session.result(json.dumps(document, ensure_ascii=False))
         return
     for problem in error.problems:
         session.result(problem.render())
@@ -82,7 +92,7 @@ def _show_problems(session: Session, error: Any) -> None:  # Any: ConfigProblems
 
 @command("show", examples=(Example("hestia config show", "everything, what was set first"), EXAMPLES[1]))
 @_path
-@click.option("--diff", is_flag=True, help="Only what differs from the defaults.")
+@click.option("--diff", is_flag=True, help="Only what was set; the defaults are left out.")
 @click.option("--no-header", is_flag=True, help="Leave the table's header out.")
 @output_options
 def show(path: str | None, diff: bool, no_header: bool) -> None:
@@ -94,13 +104,12 @@ def show(path: str | None, diff: bool, no_header: bool) -> None:
     try:
         settings = load_settings(path)
     except ConfigProblems as exc:
-        raise refusal(exc) from exc
+        raise refusal(exc, path, done="nothing is shown") from exc
     rows = [row for row in effective(settings) if row.changed or not diff]
     if session.json:
         session.result(json.dumps(_document(settings, rows), ensure_ascii=False))
         return
-    for warning in settings.warnings:
-        session.note(f"warning: {plain(warning)}")
+    _warn(session, settings)
     cells = [(row.key, plain(_value(row.value)), plain(row.source)) for row in rows]
     for line in render(_COLUMNS, cells, session.out, header=not no_header):
         session.result(line)
