@@ -145,7 +145,7 @@ class Play:
             self._stale = True
 
     def _commands(self, block: Block, shown: str | None, where: str) -> None:
-        lines = []
+        lines: list[str] = []
         for line in block.text.splitlines():
             command = re.sub(r"\s+# .*", "", line)
             if command in SERVES:
