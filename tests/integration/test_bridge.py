@@ -267,6 +267,10 @@ async def test_er_01_problems_come_through_as_they_are(
     (await client.ask("GET", "/v1/services", host="evil.example.com")).problem("unknown_host", 421)
     expectation = await client.ask("POST", S + "/x", ("Expect", "miracles"), body=b"1")
     expectation.problem("expectation_failed", 417)
+    nominated = await client.ask("GET", S + "/x", ("Connection", "host"))
+    nominated.problem("bad_request", 400)
+    large = await client.ask("GET", S + "/x", ("X-Large", "x" * 20_000))  # refused before its id was read
+    large.problem("head_too_large", 431)
     await untouched(upstream)
 
 

@@ -32,7 +32,7 @@ def request_id(scope: Scope) -> bytes:
     given = [value for name, value in scope["headers"] if name == b"x-request-id"]
     if len(given) == 1 and is_sane_id(given[0]):
         return bytes(given[0])
-    return b"req_" + base64.b32encode(os.urandom(15)).lower()
+    return b"req_" + base64.b32encode(os.urandom(15)).lower()[:20]
 
 
 def request_head(scope: Scope, identifier: bytes) -> bytes:
@@ -98,10 +98,13 @@ def hides_body(scope: Scope) -> bool:
 
 
 def asgi_fields(head: Response, identifier: bytes, *, framed: bool = True) -> list[Field]:
-    """Fields of an answer. framed: with the length of its body, unless the status forbids one (U25)."""
+    """Fields of an answer. framed: with the length of its body, unless the status forbids one (U25).
+
+    identifier: of the request, as long as the edge could read it; else the edge made one of its own.
+    """
     passing = head.passing
     fields = [(passing[at][2:-2].lower(), passing[at + 1]) for at in range(0, len(passing), 2)]
     if framed and head.length >= 0 and head.status not in (204, 304):
         fields.append((b"content-length", b"%d" % head.length))
-    fields.append((b"x-request-id", identifier))
+    fields.append((b"x-request-id", head.request_id or identifier))
     return fields

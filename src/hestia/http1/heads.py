@@ -250,6 +250,7 @@ class Response:
         "minor",
         "passing",
         "reason",
+        "request_id",
         "status",
         "stream",
         "upgrade",
@@ -269,6 +270,7 @@ class Response:
         self.dated = False
         self.stream = False  # an event stream without X-Accel-Buffering of its own
         self.bound = False
+        self.request_id = b""  # of an answer of our own edge; what a service says is dropped
 
     def get_all(self, name: bytes) -> list[bytes]:
         """Values of all passing fields of this lower-case name."""
@@ -327,6 +329,8 @@ def _note_response(response: Response, entry: f.Entry, name: bytes, value: bytes
         response.bound = response.bound or value[:9].lower().startswith((b"ntlm", b"negotiate"))
     elif entry == f.UPGRADE:
         response.upgrade.append(value)
+    elif entry == f.REQUEST_ID:
+        response.request_id = value
     elif entry == f.KEEP_ALIVE:
         response.idle_limit = _promised(value)
 
