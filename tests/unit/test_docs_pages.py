@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from hestia.api.error_texts import ERRORS
 from hestia.cli.root import COMMANDS, overview, root
+from hestia.config.models import BackoffKeys, EngineKeys, GatewayKeys, ServiceKeys
 from hestia.core import errors
 from hestia.edge import connection, server
 from hestia.http1 import heads, pool, target, upstream
@@ -95,6 +96,16 @@ def test_commands_named_in_explanations_exist() -> None:
     for code, text in ERRORS.items():
         for command in re.findall(r"hestia ([a-z]+)", " ".join((text.meaning, *text.do))):
             assert command in COMMANDS, f"{code}: hestia {command}"
+
+
+def test_keys_named_in_explanations_exist() -> None:
+    """ET-04: what is to be changed can be written in the file of this version."""
+    known = {
+        name for model in (GatewayKeys, ServiceKeys, EngineKeys, BackoffKeys) for name in model.model_fields
+    }
+    for code, text in ERRORS.items():
+        for key in re.findall(r"`([a-z_]+)(?::[^`]*)?`", " ".join(text.do)):
+            assert key in known | {"services"}, f"{code}: {key}"
 
 
 def test_proxy_page_names_real_codes_with_their_status() -> None:

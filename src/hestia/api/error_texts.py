@@ -88,7 +88,7 @@ ERRORS: Final[Mapping[str, ErrorText]] = {
     ),
     "dormant": ErrorText(
         "The service sleeps, and a `no_wake` rule says that requests like this one do not start it.",
-        ("Start it by hand: hestia start SERVICE", "Change `no_wake` of the service."),
+        ("Start it by hand: hestia start SERVICE",),
     ),
     "accepted": ErrorText(
         "Not a failure: the client asked not to wait (Prefer: respond-async) and the start goes on.",
@@ -178,12 +178,16 @@ ERRORS: Final[Mapping[str, ErrorText]] = {
         (_CLIENT,),
     ),
     "path_rejected": ErrorText(
-        "The path could be read in two ways (dots, doubled encodings, backslashes), so it was not forwarded.",
+        "A segment of the path is '..', plain or percent-encoded, so it could leave the service; or the path "
+        "holds %00.",
         (_CLIENT, "Set `path_policy: verbatim` for a service that needs such paths."),
     ),
     "method_not_allowed": ErrorText(
         "The address exists but does not take this method.",
-        ("Use a method from the Allow field of the answer.",),
+        (
+            "Use a method from the Allow field of the answer, where there is one.",
+            "CONNECT and TRACE are never taken.",
+        ),
     ),
     "request_timeout": ErrorText(
         "The request arrived too slowly and was given up.",
@@ -221,7 +225,7 @@ ERRORS: Final[Mapping[str, ErrorText]] = {
         "The call came from a web page of another site. Hestia does not let such pages act.",
         (
             "Call it from a program, or from a page of the gateway itself.",
-            "Add `cors` to the service if a page of another site is meant to use it.",
+            "A WebSocket must come from a page under the same host name that it connects to.",
         ),
     ),
     "cross_site_wake": ErrorText(

@@ -6,8 +6,10 @@ page; the help pages stay.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
+from typing import Final
 
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Scope
@@ -15,6 +17,7 @@ from starlette.types import Scope
 from hestia.api import models
 
 POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_CODE: Final = re.compile(r"`([^`]+)`")
 
 
 def wants_page(scope: Scope) -> bool:
@@ -42,6 +45,11 @@ def page(title: str, parts: Iterable[str], status: int = 200) -> Response:
 def link(path: str, text: str) -> str:
     """An anchor to a path of this gateway."""
     return f'<a href="{escape(path, quote=True)}">{escape(text)}</a>'
+
+
+def prose(text: str) -> str:
+    """A sentence of ours as HTML: what stands in backticks can be typed."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def bullets(items: Iterable[str]) -> str:
@@ -72,7 +80,7 @@ def problem_page(status: int, body: Mapping[str, object]) -> Response:
     """A problem for a person: the same words as the JSON, and the way on."""
     code = str(body["code"])
     parts = [
-        f"<p>{escape(str(body['detail']))}</p>",
+        *(f"<p>{prose(line)}</p>" for line in str(body["detail"]).splitlines()),
         f"<p>{status} {escape(code)}, request {escape(str(body.get('requestId') or '-'))}</p>",
         f"<p>{link('/help/errors/' + code, 'What this means')} · {link('/', 'All services')}</p>",
     ]
@@ -82,9 +90,9 @@ def problem_page(status: int, body: Mapping[str, object]) -> Response:
 def error_help(text: models.ErrorHelp) -> Response:
     """The page about one error code."""
     parts = [
-        f"<p>{escape(text.meaning)}</p>",
+        f"<p>{prose(text.meaning)}</p>",
         "<h2>What to do</h2>",
-        bullets(escape(item) for item in text.do),
+        bullets(prose(item) for item in text.do),
         f"<p>{link('/help/errors', 'All error codes')} · {link('/', 'All services')}</p>",
     ]
     return page(text.code, parts)
