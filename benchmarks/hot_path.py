@@ -1,4 +1,4 @@
-"""The hot path without sockets: one keep-alive request after another through real objects and fake transports.
+"""The hot path without sockets: keep-alive requests through the real objects, on fake transports.
 
     python -m benchmarks.hot_path              microseconds and Python calls per exchange
     python -m benchmarks.hot_path --profile    the same, function by function
@@ -39,7 +39,10 @@ from hestia.http1.upstream import UpstreamConnection
 
 BATCH = 200  # exchanges
 SERVICE = ServiceId("bench")
-REQUEST = b"GET /services/bench/small?x=1 HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: wrk\r\nAccept: */*\r\n\r\n"
+REQUEST = (
+    b"GET /services/bench/small?x=1 HTTP/1.1\r\nHost: localhost:8080\r\n"
+    b"User-Agent: wrk\r\nAccept: */*\r\n\r\n"
+)
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: up\r\nDate: Tue, 01 Dec 2026 10:00:00 GMT\r\nContent-Type: text/plain\r\n"
     b"Content-Length: 128\r\nConnection: keep-alive\r\n\r\n" + b"x" * 128
@@ -88,11 +91,11 @@ class Path:
         self.to_client, self.to_upstream = FakeTransport(), FakeTransport()
         self.client.connection_made(self.to_client)  # type: ignore[arg-type]  # the part of a transport in use
         self.upstream = UpstreamConnection(pool, "here")
-        self.upstream.key = use.key
+        self.upstream.shelf = pool.shelf(use.key)
         self.upstream.connection_made(self.to_upstream)  # type: ignore[arg-type]
         self.upstream.idle_since = asyncio.get_running_loop().time()
         self.upstream.usable_until = self.upstream.made_at = float("inf")
-        pool._idle[use.key] = [self.upstream]
+        self.upstream.shelf.idle.append(self.upstream)
 
     def exchange(self) -> None:
         """One request and its answer."""
@@ -108,7 +111,7 @@ def many(path: Path, count: int) -> float:
     for _ in range(count):
         path.exchange()
     took = time.process_time() - began
-    assert path.to_client.count and path.to_upstream.count
+    assert path.to_client.count == path.to_upstream.count
     return took
 
 

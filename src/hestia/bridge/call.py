@@ -42,7 +42,7 @@ class Call:
     async def open(self, pool: Pool, edge: Endpoint, head: bytes, *, is_head: bool = False) -> None:
         """Send the head of the request. Raises UpstreamError."""
         # The edge keeps its side open far longer than the pool does: any method may use an idle connection.
-        connection = pool.checkout(None, idempotent=True)
+        connection = pool.checkout(pool.shelf(None), idempotent=True)
         if connection is None:
             connection = await self._dial(pool, edge)
         if self._error is not None:
@@ -63,7 +63,7 @@ class Call:
             elif isinstance(outcome, UpstreamConnection):  # cancelled in this very turn of the loop
                 outcome.abort()
 
-        dial = pool.dial(None, edge, CONNECT_TIMEOUT, settle, tls_verify=False)
+        dial = pool.dial(pool.shelf(None), edge, CONNECT_TIMEOUT, settle, tls_verify=False)
         try:
             outcome = await wanted
         except asyncio.CancelledError:

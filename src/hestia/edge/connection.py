@@ -174,7 +174,10 @@ class ClientConnection(asyncio.Protocol):
         self.exchange = None
         keep = keep and self._keep and not self.draining and not self._raw
         if not self._body_open:
-            self._next(keep)
+            if keep and not self._pending and not self._ended and not self._paused:  # nearly always
+                self.deadline = self._clock() + KEEP_ALIVE_TIMEOUT
+            else:
+                self._next(keep)
         elif keep and not self._ended:  # a body nobody wants: read it away within bounds, then go on (CA-07)
             self._discard = DISCARD_LIMIT
             self.deadline = self._clock() + DISCARD_TIMEOUT

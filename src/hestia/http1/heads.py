@@ -306,7 +306,9 @@ def read_response(status: int, reason: bytes, minor: int, fields: list[Field]) -
             response.connection.append(value)
         else:
             _note_response(response, entry, name, value)
-    if lengths or codings:
+    if len(lengths) == 1 and not codings:
+        response.length = framing.read_length(lengths[0])
+    elif lengths or codings:
         response.length = framing.declared(lengths, codings, minor=minor)
     elif not framing.has_no_body(b"", status):
         response.length = framing.UNTIL_CLOSE

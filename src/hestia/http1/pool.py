@@ -55,20 +55,34 @@ class Dial:
         self.task: asyncio.Task[None] | None = None
 
 
+class Shelf:
+    """Idle connections of one generation, the freshest last. closed: the generation has ended."""
+
+    __slots__ = ("closed", "idle")
+
+    def __init__(self) -> None:
+        self.idle: list[UpstreamConnection] = []
+        self.closed = False
+
+
 class Pool:
-    """See the module docstring. Keys are generations; None is the control API."""
+    """See the module docstring. One shelf a generation; that of None is the control API's."""
 
     def __init__(self, *, spawn: Spawn, clock: Callable[[], float]) -> None:
         self._spawn = spawn
         self._clock = clock
-        self._idle: dict[Key, list[UpstreamConnection]] = {}
+        self._shelves: dict[Key, Shelf] = {}
         self._in_use: set[UpstreamConnection] = set()
         self._dials: set[Dial] = set()
         self._contexts: dict[bool, ssl.SSLContext] = {}
 
-    def checkout(self, key: Key, *, idempotent: bool) -> UpstreamConnection | None:
+    def shelf(self, key: Key) -> Shelf:
+        """Where connections to this generation idle. Looked up once a generation, not once a request."""
+        return self._shelves.setdefault(key, Shelf())
+
+    def checkout(self, shelf: Shelf, *, idempotent: bool) -> UpstreamConnection | None:
         """An idle connection that is fit for this request, or None."""
-        idle = self._idle.get(key)
+        idle = shelf.idle
         if not idle:
             return None
         now = self._clock()
@@ -87,7 +101,7 @@ class Pool:
 
     def dial(
         self,
-        key: Key,
+        shelf: Shelf,
         endpoint: Endpoint,
         timeout: float,
         wanted: Callable[[Outcome], None],
@@ -97,7 +111,7 @@ class Pool:
         """Connect; `wanted` gets the connection, or why there is none. timeout: seconds for all addresses."""
         dial = Dial(wanted)
         self._dials.add(dial)
-        dial.task = self._spawn(self._dial(dial, key, endpoint, timeout, tls_verify), f"dial {endpoint}")
+        dial.task = self._spawn(self._dial(dial, shelf, endpoint, timeout, tls_verify), f"dial {endpoint}")
         return dial
 
     def give_up(self, dial: Dial) -> None:
@@ -106,11 +120,13 @@ class Pool:
         if dial.task is not None:
             dial.task.cancel()
 
-    async def _dial(self, dial: Dial, key: Key, endpoint: Endpoint, timeout: float, tls_verify: bool) -> None:
+    async def _dial(
+        self, dial: Dial, shelf: Shelf, endpoint: Endpoint, timeout: float, tls_verify: bool
+    ) -> None:
         outcome: Outcome = ConnectFailed(f"Connecting to {endpoint} broke inside Hestia.")
         try:
             async with asyncio.timeout(timeout):
-                outcome = await self._open(key, endpoint, tls_verify)
+                outcome = await self._open(shelf, endpoint, tls_verify)
         except TimeoutError:
             outcome = ConnectTimeout(
                 f"{endpoint} did not accept a connection within {timeout:g} s (connect_timeout).",
@@ -127,12 +143,12 @@ class Pool:
             elif isinstance(outcome, UpstreamConnection):
                 outcome.abort()
 
-    async def _open(self, key: Key, endpoint: Endpoint, tls_verify: bool) -> UpstreamConnection:
+    async def _open(self, shelf: Shelf, endpoint: Endpoint, tls_verify: bool) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         context = self._context(verify=tls_verify) if endpoint.scheme == "https" else None
         name = (endpoint.tls_name or endpoint.host) if context is not None else None
         connection = UpstreamConnection(self, str(endpoint))
-        connection.key = key
+        connection.shelf = shelf
         connection.made_at = self._clock()
         if endpoint.unix_path:
             await loop.create_unix_connection(
@@ -162,57 +178,57 @@ class Pool:
     def done(self, connection: UpstreamConnection, head: Response, *, reusable: bool) -> None:
         """The response is complete: keep the connection or close it (CP-02)."""
         self._in_use.discard(connection)
-        now = self._clock()
+        now, shelf, transport = self._clock(), connection.shelf, connection.transport
         fits = reusable and connection.uses < MAX_USES and now - connection.made_at < MAX_AGE
-        if not fits or connection.transport is None or connection.transport.is_closing():
+        if not fits or shelf is None or shelf.closed or transport is None or transport.is_closing():
             connection.abort()
             return
         connection.resume()
         connection.idle_since = now
-        promised = IDLE_TIMEOUT if head.idle_limit is None else head.idle_limit - 1.0
-        connection.usable_until = now + min(IDLE_TIMEOUT, promised)
-        self._idle.setdefault(connection.key, []).append(connection)
+        limit = head.idle_limit
+        connection.usable_until = now + (IDLE_TIMEOUT if limit is None else min(IDLE_TIMEOUT, limit - 1.0))
+        shelf.idle.append(connection)
 
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection is gone, or of no use any more."""
         self._in_use.discard(connection)
-        idle = self._idle.get(connection.key)
-        if idle and connection in idle:
-            idle.remove(connection)
+        if connection.shelf is not None and connection in connection.shelf.idle:
+            connection.shelf.idle.remove(connection)
 
     # -- life ----------------------------------------------------------------------------------
 
     def forget(self, key: InstanceKey) -> None:
-        """A generation ends: close what idles (CP-01)."""
-        for connection in self._idle.pop(key, ()):
-            connection.abort()
+        """A generation ends: close what idles, and what is in use once it is done (CP-01)."""
+        if (shelf := self._shelves.pop(key, None)) is not None:
+            _clear(shelf)
+            shelf.closed = True
 
     def sweep(self, now: float) -> None:
         """Close what was idle too long."""
-        for key in list(self._idle):
-            kept = []
-            for connection in self._idle[key]:
-                if now > connection.usable_until:
-                    connection.abort()
-                else:
-                    kept.append(connection)
-            if kept:
-                self._idle[key] = kept
-            else:
-                del self._idle[key]
+        for shelf in self._shelves.values():
+            late = [connection for connection in shelf.idle if now > connection.usable_until]
+            for connection in late:
+                shelf.idle.remove(connection)
+                connection.abort()
 
     def close(self) -> None:
         """Close every connection."""
-        for idle in list(self._idle.values()):
-            for connection in list(idle):
-                connection.abort()
-        self._idle.clear()
+        for shelf in self._shelves.values():
+            _clear(shelf)
+            shelf.closed = True
+        self._shelves.clear()
         for connection in list(self._in_use):
             connection.abort()
 
     def statistics(self) -> PoolStatistics:
-        idle = sum(len(connections) for connections in self._idle.values())
+        idle = sum(len(shelf.idle) for shelf in self._shelves.values())
         return PoolStatistics(idle=idle, in_use=len(self._in_use), connecting=len(self._dials))
+
+
+def _clear(shelf: Shelf) -> None:
+    idle, shelf.idle[:] = list(shelf.idle), []
+    for connection in idle:
+        connection.abort()
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httptools
 
@@ -19,10 +19,12 @@ from hestia.core.errors import (
     UpstreamInvalidStatus,
     UpstreamProtocolError,
 )
-from hestia.core.model import InstanceKey
 from hestia.http1 import framing
 from hestia.http1.framing import UNTIL_CLOSE
 from hestia.http1.heads import FIELDS_MAX, HEAD_MAX, Field, Response, head_size, read_response
+
+if TYPE_CHECKING:
+    from hestia.http1.pool import Shelf
 
 INTERIM_LIMIT: Final = 16  # 1xx answers per exchange (UP-01)
 IDLE_TIMEOUT: Final = 4.0  # seconds an idle connection is kept (TO-15)
@@ -80,10 +82,10 @@ class UpstreamConnection(asyncio.Protocol):
         "exchange",
         "fd",
         "idle_since",
-        "key",
         "made_at",
         "owner",
         "request_done",
+        "shelf",
         "transport",
         "usable_until",
         "uses",
@@ -95,7 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, owner: Owner, where: str) -> None:
         self.owner = owner
         self.where = where  # the endpoint, for error texts
-        self.key: InstanceKey | None = None
+        self.shelf: Shelf | None = None
         self.transport: asyncio.Transport | None = None
         self.write: Callable[[bytes], None] = _nowhere  # the transport's own, without a call in between
         self.exchange: Exchange | None = None

@@ -41,6 +41,7 @@ from hestia.http1.heads import Field, Request, Response
 from hestia.http1.upstream import UpstreamConnection
 from hestia.proxy import rewrite, splice
 from hestia.proxy.relay import NEVER, Relay
+from hestia.proxy.rewrite import Upstream
 
 if TYPE_CHECKING:
     from hestia.edge.connection import ClientConnection
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CONTROL_CONNECT_TIMEOUT: Final = 5.0  # seconds; a unix socket in this process
 REFUSED_AFTER_HOT: Final = 2.0  # seconds after hot in which a refused connect is tried again (CQ-13)
 REFUSED_PAUSE: Final = 0.05  # seconds between such tries
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2, less TRACE
@@ -150,27 +152,25 @@ class Exchange(Relay):
     def _connect(self) -> None:
         assert self._upstream is not None
         self._attempts += 1
-        key = self._lease.use.key if self._lease is not None else None
         connection = self._path.pool.checkout(
-            key, idempotent=(self.request.method in IDEMPOTENT) and not self._upgrade
+            self._upstream.shelf, idempotent=(self.request.method in IDEMPOTENT) and not self._upgrade
         )
         if connection is not None:
             self.reused = True
             self._connected(connection, self.t_leased or self.started)
             return
         self.reused = False
-        timeout = self._settings_timeout()
+        self._dial_anew(self._upstream)
+
+    def _dial_anew(self, upstream: Upstream) -> None:
+        route = self._match.route if self._match is not None else None
         self._dial = self._path.pool.dial(
-            key, self._upstream.endpoint, timeout, self._dialled, tls_verify=self._tls_verify()
+            upstream.shelf,
+            upstream.endpoint,
+            route.settings.connect_timeout if route is not None else CONTROL_CONNECT_TIMEOUT,
+            self._dialled,
+            tls_verify=route.settings.tls_verify if route is not None else True,
         )
-
-    def _settings_timeout(self) -> float:
-        route = self._match.route if self._match is not None else None
-        return route.settings.connect_timeout if route is not None else 5.0
-
-    def _tls_verify(self) -> bool:
-        route = self._match.route if self._match is not None else None
-        return route.settings.tls_verify if route is not None else True
 
     def broke(self) -> None:
         """A bug of ours, already logged: 500 before a head was written, else truncation (T-ER-04)."""
@@ -341,15 +341,8 @@ class Exchange(Relay):
     def _fresh(self) -> None:
         """Once more on a connection that was never used."""
         assert self._upstream is not None
-        assert self._lease is not None
         self._attempts += 1
-        self._dial = self._path.pool.dial(
-            self._lease.use.key,
-            self._upstream.endpoint,
-            self._settings_timeout(),
-            self._dialled,
-            tls_verify=self._tls_verify(),
-        )
+        self._dial_anew(self._upstream)
 
     # -- WebSockets ----------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from hestia.core.routing import Route, RouteKind
 from hestia.http1 import fields as f
 from hestia.http1.framing import CHUNKED, NO_BODY
 from hestia.http1.heads import Request, Response
+from hestia.http1.pool import Shelf
 
 _COOKIE_PATH: Final = re.compile(rb"(?i)(;[ \t]*path[ \t]*=[ \t]*)([^;]*)")
 _COOKIE_DOMAIN: Final = re.compile(rb"(?i);[ \t]*domain[ \t]*=[ \t]*([^;]*)")
@@ -23,10 +24,11 @@ _REFRESH: Final = re.compile(rb"(?i)^([^;,]*[;,][ \t]*url[ \t]*=[ \t]*['\"]?)([^
 class Upstream:
     """What is the same for every request to one generation of one instance over one kind of route."""
 
-    __slots__ = ("base", "endpoint", "host", "origin", "prefix", "prefix_line", "preserve")
+    __slots__ = ("base", "endpoint", "host", "origin", "prefix", "prefix_line", "preserve", "shelf")
 
-    def __init__(self, endpoint: Endpoint, route: Route | None, kind: RouteKind) -> None:
+    def __init__(self, endpoint: Endpoint, route: Route | None, kind: RouteKind, shelf: Shelf) -> None:
         self.endpoint = endpoint
+        self.shelf = shelf
         self.base = endpoint.base_path.encode("latin-1")
         policy = route.settings.host_header if route is not None else HostHeader.PRESERVE
         self.preserve = policy == HostHeader.PRESERVE or (

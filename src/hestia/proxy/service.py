@@ -90,7 +90,7 @@ class DataPath:
         self.pool = pool
         self.clock = clock
         self.waiting = Waiting(leases)
-        self.control = Upstream(control, None, RouteKind.CONTROL)
+        self.control = Upstream(control, None, RouteKind.CONTROL, pool.shelf(None))
         self._pseudonym = b"1.1 " + pseudonym.encode()
         self.via = b"\r\nvia: " + self._pseudonym
         self._on_done = on_done
@@ -136,7 +136,9 @@ class DataPath:
             raise LoopDetected(
                 "The request came back to this gateway.", remedy="a base_url points at the gateway itself"
             )
-        match = self._find(host, request.target)
+        target = request.target
+        quick = not targets.needs_look(target)
+        match = self._table.match(host, target) if quick else self._find(host, target)
         if self._identity:
             self._guard_identity(request, client)
         if match.route is None:
@@ -157,9 +159,7 @@ class DataPath:
                     request.passing += (prefix(lower), value)
 
     def _find(self, host: bytes, target: bytes) -> Match:
-        """Route a target that was looked at as a whole; only the found service may lift RT-14."""
-        if not targets.needs_look(target):
-            return self._table.match(host, target)
+        """Route a target with something to look at, as a whole; only the found service may lift RT-14."""
         targets.check_bytes(target)
         try:
             match = self._table.match(host, target)
@@ -197,8 +197,9 @@ class DataPath:
     def upstreams(self, lease: Lease, match: Match) -> tuple[Upstream, Upstream]:
         """What is the same for every request to this generation: over a prefix, and over a host name."""
         assert match.route is not None
+        shelf = self.pool.shelf(lease.use.key)
         pair = tuple(
-            Upstream(lease.endpoint, match.route, kind) for kind in (RouteKind.PREFIX, RouteKind.HOST)
+            Upstream(lease.endpoint, match.route, kind, shelf) for kind in (RouteKind.PREFIX, RouteKind.HOST)
         )
         lease.use.data = pair
         return pair  # type: ignore[return-value]  # two by construction

@@ -81,6 +81,7 @@ class Gateway:
             jitter=random.random,
             new_episode=lambda: f"{prefix}_{next(episodes)}",
         )
+        self.acquire_nowait = self.world.acquire_nowait  # the hot path: nothing of ours in between
         self._jobs = Jobs(
             engines=engines,
             store=store,
@@ -114,12 +115,6 @@ class Gateway:
             self._tasks.spawn(self._watcher.watch(engine), f"watch {name}")
 
     # -- the data path -------------------------------------------------------------------------
-
-    def acquire_nowait(
-        self, service: ServiceId, candidates: tuple[InstanceId, ...] | None = None
-    ) -> Lease | None:
-        """Grant a lease on a hot instance, or None. Raises ServiceNotFound."""
-        return self.world.acquire_nowait(service, candidates)
 
     def wait(
         self,
