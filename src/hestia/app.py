@@ -24,7 +24,7 @@ import uvloop
 from hestia import __version__
 from hestia.api.application import create_api
 from hestia.api.control import ConfigRow, ConfigView
-from hestia.api.server import ControlServer
+from hestia.api.server import PATH_LIMIT, ControlServer
 from hestia.config import effective, load
 from hestia.core.model import Endpoint, Settings
 from hestia.core.ports import Engine, EngineContext, EnginePlugin, Recorder, Store
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GC_THRESHOLD: Final = 20_000  # objects; a request leaves no cycles, so looking more often finds nothing
 STOP_LIMIT: Final = 30.0  # seconds services get to stop at exit, their own grace included
 DRAIN_LIMIT: Final = 30.0  # seconds open exchanges get to finish (DR-02)
 
@@ -98,8 +99,6 @@ class Hestia:
         cleanup = self._cleanup
         gateway_id = self._state.open()
         cleanup.callback(self._state.close)
-        runtime_dir = tempfile.mkdtemp(prefix="hestia-")
-        cleanup.callback(shutil.rmtree, runtime_dir, ignore_errors=True)
         cleanup.push_async_callback(self._store.aclose)
         cleanup.push_async_callback(self._tasks.aclose)
         engines = self._make_engines(EngineContext(gateway_id, settings.state_dir))
@@ -118,7 +117,7 @@ class Hestia:
             closed=pool.forget,
         )
         api = create_api(self.gateway, version=__version__, config=self._config_view)
-        control = ControlServer(api, os.path.join(runtime_dir, "control"), spawn=self._tasks.spawn)
+        control = ControlServer(api, self._control_path(), spawn=self._tasks.spawn)
         await control.start()
         cleanup.push_async_callback(control.aclose)
         data_path = DataPath(
@@ -143,6 +142,16 @@ class Hestia:
         self.gateway.watch_engines()
         await edge.start()
         self.address = (self._unix_path, 0) if self._unix_path else edge.addresses[0]
+
+    def _control_path(self) -> str:
+        """Where the control API listens: in the state folder, so that a gateway that was killed leaves
+        nothing behind that the next one does not take over; elsewhere where that path would be too long."""
+        path = os.path.join(os.path.abspath(self.settings.gateway.state_dir), "control", "socket")
+        if len(os.fsencode(path)) <= PATH_LIMIT:
+            return path
+        folder = tempfile.mkdtemp(prefix="hestia-")
+        self._cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+        return os.path.join(folder, "control")
 
     def _make_engines(self, context: EngineContext) -> dict[str, Engine]:
         """One engine object for each engine that a service uses."""
@@ -261,6 +270,8 @@ async def _serve(settings: Settings, stream: Stream, on_started: Callable[[Hesti
     # What lives from here on was made for good: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    gc.enable()
     await wanted.wait()
     left = await hestia.aclose()
     _say_ended(left)

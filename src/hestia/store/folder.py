@@ -28,6 +28,8 @@ class StateFolder:
 
     def open(self) -> GatewayId:
         """Take the folder and return the identity kept in it, made on first use. Raises ConfigError."""
+        if not self._path.name:
+            raise ConfigError("The settings name no state folder.", remedy="set state_dir")
         try:
             self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._take()

@@ -5,6 +5,7 @@ Owns what is said before and after; `hestia.app.serve` owns the running, signals
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import shlex
@@ -50,6 +51,7 @@ def serve(
     path: str | None, host: str | None, port: int | None, log_level: str | None, log_format: str | None
 ) -> int:
     """Run the gateway until Ctrl-C. The first signal lets open requests end, the second ends at once."""
+    gc.disable()  # nothing of what is imported is garbage; `hestia.app` turns it on when it listens
     from hestia.cli.configuration import load_settings, refusal
     from hestia.config import ConfigProblems
 
