@@ -58,23 +58,29 @@ def _undo(verb: str, service: str) -> str:
 
 
 def hot(before: Document | None = None) -> Verdict:
-    """The end of a start. before: status ahead of a restart; being hot as then does not count."""
+    """The end of a start. before: status ahead of a restart; being hot as then does not count.
+
+    A start that failed is stopped before it is failed, so being stopped says nothing yet; what comes
+    behind it does.
+    """
     began = time.monotonic()
     old = _generation(before) if before is not None else -1
     started = [False]
+    stopped = [False]
 
     def over(status: Document) -> bool:
         phase = view.phase_of(status)
         if phase in ("hot", "suspect"):
             return _generation(status) > old
         started[0] = started[0] or phase == "starting"
-        if phase in ("failed", "cold") and (started[0] or time.monotonic() - began > COLD_AT_FIRST):
-            raise failure(status)
-        if phase in ("draining", "stopping") and started[0]:
+        stopped[0] = started[0] and (stopped[0] or phase in ("draining", "stopping"))
+        if phase == "cold" and stopped[0]:
             raise CliError(
                 f'"{status.get("serviceId")}" was stopped by somebody else during its start.',
                 code="service_start_failed",
             )
+        if phase in ("failed", "cold") and (started[0] or time.monotonic() - began > COLD_AT_FIRST):
+            raise failure(status)
         return False
 
     return over
