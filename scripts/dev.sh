@@ -31,10 +31,17 @@ die() { say "$*"; exit 1; }
 
 # -- setup -----------------------------------------------------------------------------------------
 
+is_new_enough() { # interpreter
+  "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
 find_python() {
   local candidate
+  if [ -n "${PYTHON:-}" ] && ! is_new_enough "$PYTHON"; then
+    die "PYTHON=$PYTHON is not Python 3.11 or newer; name another one, or leave PYTHON out"
+  fi
   for candidate in ${PYTHON:+"$PYTHON"} python3 python3.11 python3.12 python3.13 python3.14; do
-    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    if is_new_enough "$candidate"; then
       command -v "$candidate"
       return
     fi
@@ -109,7 +116,18 @@ status() {
     return 3
   fi
   say "running, pid $pid"
-  "$BIN/hestia" status "$@"
+  HESTIA_URL=${HESTIA_URL:-$(url_of "$pid")} "$BIN/hestia" status "$@"
+}
+
+url_of() { # pid; `run --port` may have put it anywhere
+  "$BIN/python" - "$1" <<'PYTHON'
+import sys, psutil
+for one in psutil.Process(int(sys.argv[1])).net_connections("tcp"):
+    if one.status == psutil.CONN_LISTEN:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(one.laddr.ip, one.laddr.ip)
+        print(f"http://[{host}]:{one.laddr.port}" if ":" in host else f"http://{host}:{one.laddr.port}")
+        break
+PYTHON
 }
 
 stop() {
