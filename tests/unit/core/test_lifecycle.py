@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from scripts.draw_lifecycle import PAGE, events, page
+from scripts.make_lifecycle import PAGE, events, page
 
 from hestia.core.errors import HestiaError, StartFailed
 from hestia.core.lifecycle import (
@@ -175,7 +175,7 @@ def test_inv9_who_and_why_is_noted() -> None:
 
 
 def test_the_page_is_drawn_from_the_table_as_it_is() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "stale: run python scripts/draw_lifecycle.py"
+    assert PAGE.read_text(encoding="utf-8") == page(), "stale: run python scripts/make_lifecycle.py"
 
 
 def test_the_page_shows_every_row() -> None:

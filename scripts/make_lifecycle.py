@@ -1,7 +1,7 @@
 """Draw docs/lifecycle.md from the transition table of `hestia.core.lifecycle`.
 
-    python scripts/draw_lifecycle.py            write the page
-    python scripts/draw_lifecycle.py --check    exit with 1 when the page is stale
+    python scripts/make_lifecycle.py            write the page
+    python scripts/make_lifecycle.py --check    exit with 1 when the page is stale
 
 The page owns nothing: every word of it comes from the table, its guards and the events' docstrings.
 """
@@ -19,7 +19,7 @@ from hestia.core.lifecycle import TABLE, Event, Row, State
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "lifecycle.md"
 
 INTRODUCTION = """\
-<!-- Made by scripts/draw_lifecycle.py from src/hestia/core/lifecycle.py. Do not edit. -->
+<!-- Made by scripts/make_lifecycle.py from src/hestia/core/lifecycle.py. Do not edit. -->
 # The life cycle of an instance
 
 An instance moves only through this table. An event that it does not list for a state is refused: it
@@ -97,7 +97,7 @@ def _matrix() -> Iterator[str]:
 def main() -> int:
     if "--check" in sys.argv[1:]:
         fresh = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page()
-        print("docs/lifecycle.md is up to date" if fresh else "stale: run scripts/draw_lifecycle.py")
+        print("docs/lifecycle.md is up to date" if fresh else "stale: run scripts/make_lifecycle.py")
         return 0 if fresh else 1
     PAGE.write_text(page(), encoding="utf-8")
     print(f"wrote {PAGE.name}")
