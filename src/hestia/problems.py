@@ -19,6 +19,7 @@ Fields = list[tuple[bytes, bytes]]  # lower-case names
 
 DETAIL_LIMIT: Final = 4096  # characters of a detail without its tail; nobody reads more
 TAIL_LINES: Final = 20
+ALLOWED: Final = b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
 PROXY_NAME: Final = "hestia"  # this proxy in `Proxy-Status` (RFC 9209)
 
 
@@ -203,6 +204,8 @@ def _fields(error: e.HestiaError, found: Row, request_id: str) -> Fields:
     fields.append((b"proxy-status", status.encode()))
     if error.retry_after is not None and math.isfinite(error.retry_after):
         fields.append((b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()))
+    if found.status == 405:
+        fields.append((b"allow", ALLOWED))  # RFC 9110 §15.5.6
     if request_id:
         fields.append((b"x-request-id", request_id.encode("latin-1", "replace")))
     return fields

@@ -227,7 +227,7 @@ async def test_a_port_that_nothing_tells_the_program_is_refused(
     ("command", "options", "cause", "says"),
     [
         (["slep", "9"], {}, "not_found", "the nearest name is 'sleep'"),
-        (["hestia-no-such-program"], {}, "not_found", "looked in /"),
+        (["hestia-no-such-program"], {}, "not_found", "Looked in /"),
         (["/no/such/program"], {}, "not_found", "no program '/no/such/program'"),
         (["sleep", "9"], {"cwd": "/no/such/folder"}, "not_found", "no folder '/no/such/folder'"),
         (["sleep", "9"], {"cwd": "/etc/passwd"}, "not_found", "not a folder"),

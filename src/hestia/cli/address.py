@@ -114,9 +114,14 @@ def _taken(host: str, port: int, *, command: str) -> CliError:
     gateway = running_hestia(host, port)
     if gateway:
         lines.append(gateway)
-    remedy = [f"Use a free port: {command} --port {free_port(host, port)}"]
-    if gateway:
-        remedy.insert(0, f"Look at the one that runs: hestia status --url {browsable(host, port)}")
+    other = f"{command} --port {free_port(host, port)}"
+    if not gateway:
+        remedy = [f"Use a free port: {other}"]
+    else:
+        remedy = [
+            f"Look at the one that runs: hestia status --url {browsable(host, port)}",
+            f"Run a second one beside it: HESTIA_STATE_DIR=~/.local/state/hestia-2 {other}",
+        ]
     return CliError("\n".join(lines), code="port_in_use", remedy=tuple(remedy))
 
 

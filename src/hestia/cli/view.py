@@ -65,7 +65,7 @@ def next_of(service: Document, now: datetime) -> str:
     if phase == "starting" and isinstance(left := service.get("estimatedReadyMs"), int):
         return f"ready in ~{countdown(left / 1000)}"
     if phase == "failed" and (retry := instant(service.get("retryAt"))):
-        return f"retry {within(retry, now)}"
+        return f"retry {within(retry, now)}" if retry > now else "retry on request"
     return ""
 
 
@@ -101,7 +101,7 @@ def short_error(error: Any) -> str:  # Any: null, or the lastError object
     """`boot: the program ended with 137`, on one line."""
     if not isinstance(error, dict):
         return ""
-    first = plain(str(error.get("detail", "")).split("\n", 1)[0])
+    first = plain(str(error.get("detail", "")).split("\n", 1)[0]).removesuffix(".")
     return f"{plain(error['stage'])}: {first}" if error.get("stage") else first
 
 
@@ -190,9 +190,10 @@ def _instant_words(text: object, now: datetime, otherwise: str) -> str:
 def _instance_lines(instance: Document, screen: Screen, now: datetime) -> list[str]:
     phase = phase_of(instance)
     address = plain(str(instance.get("address") or "no address yet"))
+    number = instance.get("generation", 0)
     head = (
         f"  {plain(str(instance.get('instanceId') or instance.get('id', '')))}  {screen.mark(phase)} {phase}"
-        f"  {address}  start no. {instance.get('generation', 0)}"
+        f"  {address}  {f'start no. {number}' if number else 'not started yet'}"
     )
     failed = phase == "failed"
     return [head, *(f"  {stage_line(stage, failed=failed)}" for stage in instance.get("stages") or ())]

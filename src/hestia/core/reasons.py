@@ -19,7 +19,7 @@ from hestia.core.records import ServiceRecord, Slot
 def queue_full(record: ServiceRecord, now: float) -> QueueFull:
     service = record.settings.id
     return QueueFull(
-        f'The queue of "{service}" is full: {len(record.queue)} requests wait, '
+        f'The queue of "{service}" is full: {len(record.queue)} waiting, '
         f"queue_size is {record.settings.queue_size}.",
         remedy=f"raise services.{service}.queue_size, or try again later",
         service_id=service,

@@ -17,7 +17,7 @@ from hestia.core.queue import Queue, Waiter
 class Slot:
     """One instance: its frozen record and the mutable things beside it."""
 
-    __slots__ = ("backoff", "record", "service", "settings", "use")
+    __slots__ = ("backoff", "last_used", "record", "service", "settings", "use")
 
     def __init__(self, service: ServiceRecord, settings: InstanceSettings) -> None:
         self.service = service
@@ -25,6 +25,7 @@ class Slot:
         self.record = Instance(service.settings.id, settings.id)
         self.use: Use | None = None
         self.backoff: BackoffState = FRESH
+        self.last_used: float | None = None  # of the generations before, loop-clock seconds
 
     @property
     def state(self) -> State:

@@ -509,6 +509,8 @@ class World:
 
     def _settle_down(self, slot: Slot, now: float) -> None:
         """Nothing of the generation is left: drop what stood beside it, then look at demand."""
+        if slot.use is not None and slot.use.granted:
+            slot.last_used = slot.use.last_used
         slot.use = None  # leases of a crashed generation end with their sockets, nothing is cut short
         for kind in (Timer.DRAIN, Timer.RETRY, Timer.STOP_RETRY):
             self._timer(slot, kind, None)

@@ -183,7 +183,7 @@ def _program(name: str, *, cwd: str | None, path: str, other_user: bool) -> str:
         return _executable(candidates[0], other_user=other_user)
     near = nearest(name, _programs(folders))
     raise _not_found(
-        f"there is no program {name!r} on the PATH{near}; looked in {', '.join(folders)}",
+        f"there is no program {name!r} on the PATH{near}\nLooked in {', '.join(dict.fromkeys(folders))}",
         "install it, or write its full path in `command`",
     )
 

@@ -160,6 +160,8 @@ def _judge(head: bytes) -> Answer:
         return Answer(False, False, 0, f"answered {text}, which is not HTTP")
     status = int(found[1])
     start = head.partition(b"\r\n\r\n")[2][:200].decode("utf-8", "replace").strip()
+    if start.startswith("<"):  # an error page says nothing that its status does not
+        start = ""
     return Answer(200 <= status < 300, False, status, f"HTTP {status}" + (f": {start}" if start else ""))
 
 

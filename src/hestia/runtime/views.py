@@ -96,6 +96,7 @@ class Views:
         if record.state is State.HOT and use is not None and settings.idle_timeout != NEVER and not use.open:
             idle_at = self._wall(use.last_used + settings.idle_timeout)
         endpoint = record.endpoint
+        used = use.last_used if use is not None and use.granted else slot.last_used
         return InstanceStatus(
             id=record.id,
             phase=record.state,
@@ -106,7 +107,7 @@ class Views:
             in_flight=use.open if use is not None else 0,
             since=self._wall(record.since),
             started_at=self._wall(use.hot_since) if use is not None else None,
-            last_used_at=self._wall(use.last_used) if use is not None and use.granted else None,
+            last_used_at=None if used is None else self._wall(used),
             idle_stop_at=idle_at,
             retry_at=self._wall(slot.backoff.retry_at) if record.state is State.FAILED else None,
             external=record.external,
