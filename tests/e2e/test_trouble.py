@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.served import Served, serving
+from tests.fakes.facts import eventually
 from tests.fakes.programs import small_command
 from tests.fakes.wire import request
 
@@ -50,7 +51,8 @@ async def refused(served: Served, name: str, status: int, code: str) -> dict[str
     assert "Do: " in problem["detail"], problem["detail"]
     shown = (await served.status(name))["lastError"]
     assert shown["detail"].splitlines()[0] in problem["detail"], "FM-10: the same words everywhere"
-    assert served.programs() == set()
+    # The answer does not wait for the end of what was started.
+    await eventually(lambda: served.programs() == set(), "what could not start to be gone")
     return problem
 
 
