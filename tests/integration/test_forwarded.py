@@ -131,3 +131,31 @@ async def test_hq_03_a_nomination_cannot_remove_what_a_trusted_proxy_says_of_the
     fields = [("Remote-User", "ada"), ("Connection", "keep-alive, remote-user")]
     await (await connect(gw)).ask("GET", S + "/x", *fields)
     assert upstream.requests[0].all("remote-user") == [b"ada"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("X-Forwarded-Host", 'a"><script>', b"localhost"),
+        ("X-Forwarded-Host", "a, b", b"localhost"),
+        ("X-Forwarded-Proto", 'https"', b"http"),
+        ("X-Forwarded-For", '<script>"', b"127.0.0.1"),
+    ],
+)
+async def test_fw_06_what_is_no_host_scheme_or_address_is_not_passed_on(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient, field: str, value: str, shown: bytes
+) -> None:
+    gw = await _trusting(gateway, upstream, "127.0.0.0/8")
+    await (await connect(gw)).ask("GET", S + "/x", (field, value))
+    assert upstream.requests[0].all(field.lower()) == [shown]
+
+
+@pytest.mark.parametrize("authority", ["[::1]&x", "localhost:99999"])
+async def test_ho_02_the_authority_of_an_old_request_without_host_is_checked(
+    gw: Gateway, upstream: HttpUpstream, connect: MakeClient, authority: str
+) -> None:
+    """HTTP/1.0 needs no Host; what stands in its place is what an upstream would be told."""
+    client = await connect(gw)
+    await client.send(f"GET http://{authority}{S}/x HTTP/1.0\r\n\r\n".encode())
+    assert (await client.response()).status == 400
+    await untouched(upstream)

@@ -14,7 +14,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import httptools
 
@@ -27,6 +27,7 @@ from hestia.core.errors import (
     RequestTimeout,
     VersionNotSupported,
 )
+from hestia.edge.pending import Exchange, Pending
 from hestia.http1 import target as targets
 from hestia.http1.framing import CHUNKED, NO_BODY
 from hestia.http1.heads import FIELD_MAX, HEAD_MAX, Field, Request, check_size, head_size, read_request
@@ -41,39 +42,13 @@ WRITE_TIMEOUT: Final = 120.0  # seconds a client may leave our bytes unread (TO-
 HIGH_WATER: Final = 64 * 1024  # bytes (SB-04)
 LOW_WATER: Final = 16 * 1024
 PIPELINED: Final = 16  # requests waiting behind the running one (LI-13)
+HELD_MAX: Final = 256 * 1024  # bytes of bodies that wait behind the running request
 OVERHEAD_MAX: Final = 16 * 1024  # bytes of chunk framing beyond 8 for each byte of data (LI-06)
 GAP_MAX: Final = 24 * 1024  # bytes of a chunked body in a row without data: one extension or the trailers
 TRAILERS_MAX: Final = 8 * 1024  # bytes (LI-05)
 DISCARD_LIMIT: Final = 1024 * 1024  # bytes of an unwanted body that are read away (CA-07)
 DISCARD_TIMEOUT: Final = 2.0  # seconds
 NEVER: Final = float("inf")
-
-
-class Exchange(Protocol):
-    """What a handler makes of a request. Every call is synchronous."""
-
-    def begin(self) -> None: ...
-    def body(self, data: bytes) -> None: ...
-    def body_end(self) -> None: ...
-    def body_failed(self, error: HestiaError) -> None: ...
-    def body_timeout(self) -> None: ...
-    def client_gone(self) -> None: ...
-    def broke(self) -> None: ...
-    def draining(self) -> None: ...
-    def client_writable(self, writable: bool) -> None: ...
-    def sweep(self, now: float) -> None: ...
-
-
-class Pending:
-    """A request that was parsed while another one is being answered, with the body bytes that came."""
-
-    __slots__ = ("ended", "error", "parts", "request")
-
-    def __init__(self, request: Request | None, error: HestiaError | None = None) -> None:
-        self.request = request
-        self.error = error
-        self.parts: list[bytes] = []
-        self.ended = False
 
 
 Handler = Callable[[Request, "ClientConnection"], Exchange]
@@ -112,13 +87,18 @@ class ClientConnection(asyncio.Protocol):
         self._timeout_is_head = False
         self._parser = httptools.HttpRequestParser(self)
         self._pending: deque[Pending] = deque()
+        self._held = 0  # bytes of their bodies
+        self._stepping = False  # `_next` is at work further up
+        self._go_on: bool | None = None  # what it was asked meanwhile
         self._paused = False
+        self._last = False  # the message being parsed is the last one
         self._ended = False  # nothing that follows is parsed
         self._lingering = 0  # bytes that are still read away behind our last answer
         self._raw = False  # bytes go to the exchange as they come
         # the open head
         self._count = 0
         self._in_head = False
+        self._counted = True  # the count has every byte of it
         self._url = b""
         self._fields: list[Field] = []
         # the open body
@@ -148,7 +128,9 @@ class ClientConnection(asyncio.Protocol):
     def resume(self) -> None:
         if not self._paused:
             return
-        if self.transport is None or self.transport.is_closing() or len(self._pending) >= PIPELINED:
+        if self.transport is None or self.transport.is_closing():
+            return
+        if len(self._pending) >= PIPELINED or self._held >= HELD_MAX:
             return
         self._paused = False
         if not self.transport.is_reading():
@@ -204,6 +186,7 @@ class ClientConnection(asyncio.Protocol):
         take our answer with it. Say the end, then read away what comes, within bounds (CA-08)."""
         self._ended = True
         self._body_open = False
+        self._pending.clear()
         if self.transport is None or self.transport.is_closing():
             return
         self._lingering = DISCARD_LIMIT
@@ -214,6 +197,7 @@ class ClientConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close once everything that was written is out."""
         self._ended = True
+        self._pending.clear()
         if self.transport is not None and not self.transport.is_closing():
             self.write_deadline = self._clock() + WRITE_TIMEOUT
             self.transport.close()
@@ -222,9 +206,9 @@ class ClientConnection(asyncio.Protocol):
         """Answer what runs and close behind it; close now where nothing runs."""
         self.draining = True
         exchange = self.exchange
-        if exchange is None and not self._pending:
+        if exchange is None:
             self.close()
-        elif exchange is not None:
+        else:
             exchange.draining()
 
     def cut(self) -> None:
@@ -232,28 +216,54 @@ class ClientConnection(asyncio.Protocol):
         self._gone()
 
     def _next(self, keep: bool) -> None:
-        if not keep or (self._ended and not self._pending):
+        """Begin what waits, or wait for more. A loop: what is answered at once asks for the next in here."""
+        if self._stepping:
+            self._go_on = keep
+            return
+        while self._pending and keep:
+            if not self.writable:  # who does not read gets no further answers; `resume_writing` goes on
+                self.deadline = NEVER
+                return
+            pending = self._pending.popleft()
+            if pending.error is not None:
+                self._answer_refusal(pending.error)
+                return
+            self._stepping, self._go_on = True, None
+            try:
+                self._take_up(pending)
+            finally:
+                self._stepping = False
+            if self._go_on is None:
+                return
+            keep = self._go_on
+        if not keep or self._ended:
             self.close()
             return
-        if not self._pending:
-            self.deadline = self._clock() + KEEP_ALIVE_TIMEOUT
-            self.resume()
-            return
-        pending = self._pending.popleft()
+        self.deadline = self._clock() + KEEP_ALIVE_TIMEOUT
+        self.resume()
+
+    def _take_up(self, pending: Pending) -> None:
+        """Begin a request that waited, with what of its body is here."""
         if self._current is pending:
             self._current = None
-        if pending.request is None:
-            assert pending.error is not None
-            self._answer_refusal(pending.error)
-            return
+        self._held -= sum(map(len, pending.parts))
+        assert pending.request is not None
         self._start(pending.request, ended=pending.ended)
         exchange = self.exchange
+        self._raw = pending.raw and exchange is not None
+        self.resume()
         for part in pending.parts:
             if self.exchange is exchange and exchange is not None:
                 exchange.body(part)
         if pending.ended and self.exchange is exchange and exchange is not None:
             exchange.body_end()
-        self.resume()
+
+    def _hold(self, pending: Pending, data: bytes) -> None:
+        """Keep bytes of a request that waits; beyond the limit nothing is read."""
+        pending.parts.append(data)
+        self._held += len(data)
+        if self._held >= HELD_MAX:
+            self.pause()
 
     def _start(self, request: Request, *, ended: bool) -> None:
         self._keep = request.keep_alive
@@ -289,9 +299,7 @@ class ClientConnection(asyncio.Protocol):
                 self.exchange.body(data)
             return
         if self._ended:
-            self._lingering -= len(data)
-            if self._lingering < 0:
-                self.close()
+            self._behind_the_end(data)
             return
         if not self._count and not self._body_open:
             self.deadline = self._clock() + HEAD_TIMEOUT
@@ -301,6 +309,15 @@ class ClientConnection(asyncio.Protocol):
             self._overhead += size
             self._gap += size
         self._feed(data)
+
+    def _behind_the_end(self, data: bytes) -> None:
+        """Bytes behind the last message: dropped, but for the first ones of a WebSocket that waits."""
+        if self._lingering:
+            self._lingering -= len(data)
+            if self._lingering <= 0:
+                self.close()
+        elif self._pending and self._pending[-1].raw:
+            self._hold(self._pending[-1], data)
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -352,9 +369,13 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.writable = True
+        if self.transport is not None and self.transport.is_closing():
+            return  # the deadline is that of the last bytes
         self.write_deadline = NEVER
         if self.exchange is not None:
             self.exchange.client_writable(True)
+        elif self._pending:
+            self._next(keep=True)
 
     def sweep(self, now: float) -> None:
         """Once a second: compare the deadlines, look for a hang-up where reading is paused."""
@@ -383,6 +404,8 @@ class ClientConnection(asyncio.Protocol):
             if self._body_open:
                 self.exchange.body_timeout()
             return
+        if self._pending:  # they wait until the client reads, which has its own deadline
+            return
         if self._ended or self._discard or not self._count or not self._in_head:
             self.close()
         else:
@@ -396,6 +419,7 @@ class ClientConnection(asyncio.Protocol):
             self._message_ended()
         if not self._resuming:
             self._in_head = True
+            self._counted = self._count > 0
             self._url, self._fields = b"", []
 
     def on_url(self, url: bytes) -> None:
@@ -429,11 +453,11 @@ class ClientConnection(asyncio.Protocol):
             self._trailers = 0
         self._count = 0
         if not request.keep_alive or socket:
-            self._ended = True
-        if self.exchange is None and not self._body_open:
+            self._last = True
+        if self.exchange is None and not self._body_open and not self._pending and self.writable:
             self._start(request, ended=False)
         else:
-            self._current = Pending(request)
+            self._current = Pending(request, raw=socket)
             self._pending.append(self._current)
 
     def on_body(self, data: bytes) -> None:
@@ -441,10 +465,12 @@ class ClientConnection(asyncio.Protocol):
             self._overhead -= 9 * len(data)  # a byte of data pays for itself and 8 bytes around it (LI-06)
             self._gap = 0
         if self._current is not None:
-            self._current.parts.append(data)
+            self._hold(self._current, data)
+        elif not self._body_open:
+            return
         elif self.exchange is not None:
             self.exchange.body(data)
-        elif self._body_open:
+        else:
             self._discard -= len(data)
             if self._discard <= 0:
                 self.close()
@@ -460,6 +486,8 @@ class ClientConnection(asyncio.Protocol):
     def _message_ended(self) -> None:
         self._count = 0
         self._reading = NO_BODY
+        if self._last:
+            self._ended = True
         if self._current is not None:
             self._current.ended = True
             self._current = None
@@ -487,7 +515,7 @@ class ClientConnection(asyncio.Protocol):
         if method == b"CONNECT":
             raise MethodNotAllowed("CONNECT is not offered: this is no forward proxy.")
         targets.check_length(url)
-        if self._count > FIELD_MAX:  # the count has body bytes too; below this no limit can be passed
+        if self._count > FIELD_MAX or not self._counted:  # else no limit can be passed
             check_size(len(method) + len(url) + 12, self._fields)
         request = read_request(method, url, 1 if version == "1.1" else 0, self._fields)
         request.keep_alive = parser.should_keep_alive()
@@ -502,11 +530,17 @@ class ClientConnection(asyncio.Protocol):
         """Answer what could not be parsed, in its turn, and close (SE-03)."""
         self._ended = True
         self._in_head = False
-        if self.exchange is not None and self._body_open and self._current is None:
-            self.exchange.body_failed(error)  # the running request's own body is broken
+        if self._lingering or self.transport is None or self.transport.is_closing():
+            return  # our last answer is out
+        if self._body_open and self._current is None:  # the running request's own body is broken
+            if self.exchange is not None:
+                self.exchange.body_failed(error)
+            else:
+                self._linger()  # it has its answer
         elif self.exchange is not None or self._pending:
             if self._current is not None and self._current in self._pending:
                 self._pending.remove(self._current)
+                self._held -= sum(map(len, self._current.parts))
             self._current = None
             self._pending.append(Pending(None, error))
         else:
@@ -520,15 +554,16 @@ class ClientConnection(asyncio.Protocol):
     def _upgraded(self, rest: bytes) -> None:
         """The parser stops behind an upgrade offer. A WebSocket takes the rest as its first bytes; any other
         offer is dropped, and parsing goes on with a fresh parser (0.4 point 2, UP-06)."""
-        pending = self._current
-        request = pending.request if pending is not None else None
-        exchange = self.exchange
         if not self._foreign:
-            self._raw = exchange is not None and pending is None
-            if rest and exchange is not None and pending is None:
-                exchange.body(rest)
+            if self._pending and self._pending[-1].raw:
+                self._hold(self._pending[-1], rest)
+            elif self.exchange is not None:
+                self._raw = True
+                if rest:
+                    self.exchange.body(rest)
             return
         self._foreign = False
+        request = self._current.request if self._current is not None else None
         framing = self._framing if request is None else request.length
         self._parser = httptools.HttpRequestParser(self)
         if framing == NO_BODY:

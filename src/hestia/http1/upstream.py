@@ -109,6 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.writable = True
         self._eof = False
         self._splicing = False
+        self._head: Response | None = None
 
     # -- what the exchange calls ---------------------------------------------------------------
 
@@ -121,7 +122,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._fields: list[Field] = []
         self._trailers: list[Field] = []
         self._reason = b""
-        self._head: Response | None = None
+        self._head = None
         self._count = 0
         self._interim = 0
         self._no_body = no_body
@@ -136,6 +137,11 @@ class UpstreamConnection(asyncio.Protocol):
     def resume(self) -> None:
         if self.transport is not None and not self.transport.is_reading() and not self.transport.is_closing():
             self.transport.resume_reading()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and are not out yet."""
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
 
     def splice(self) -> None:
         """From here on bytes go to the exchange as they come."""

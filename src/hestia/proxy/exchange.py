@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from hestia.core.errors import (
     BadFraming,
     ClientGone,
+    ExpectationFailed,
     HandshakeFailed,
     HestiaError,
     InternalError,
@@ -93,7 +94,7 @@ class Exchange(Relay):
     def answer(self, status: int, fields: list[Field], body: bytes = b"", *, code: str = "") -> None:
         """Answer here and now, instead of the service."""
         self.status, self.code = status, code
-        keep = not (self.request.expects and self._client.body_open)  # CA-08
+        keep = self._keeps()
         self._client.write(self._path.own_answer(self, status, fields, body, keep=keep))
         self._bytes_out += len(body)
         self._end(keep=keep)
@@ -228,8 +229,11 @@ class Exchange(Relay):
         if self._attempts > settings.retry_count or self._path.clock() - self.started > settings.wait_limit:
             self.fail(error)
             return
-        if settings.retry_delay:
-            self._timer = self._path.later(settings.retry_delay, self._take_again)
+        # Who refuses may just have ended: its end is told within this pause, and the next attempt waits for
+        # a new start instead of knocking at the same closed door.
+        pause = max(settings.retry_delay, REFUSED_PAUSE if error.cause == "refused" else 0.0)
+        if pause:
+            self._timer = self._path.later(pause, self._take_again)
         else:
             self._take_again()
 
@@ -304,6 +308,25 @@ class Exchange(Relay):
             self._cut("client", error.code)
 
     def body_timeout(self) -> None:
+        """The client has sent nothing for its time, or was not read: then it is not the one to blame."""
+        connection = self._connection
+        if connection is None:  # waits for another attempt; `_connected` awaits the body again
+            return
+        if not connection.writable:
+            left = connection.unsent
+            if left < self._unsent:  # slow, but not stalled
+                self._unsent = left
+                self._client.expect_body()
+                return
+            self.fail(
+                UpstreamTimeout(
+                    f"The service at {connection.where} does not take the request's body.",
+                    remedy="look whether it hangs: hestia logs",
+                    cause="timeout",
+                ),
+                keep=False,
+            )
+            return
         self.body_failed(RequestTimeout("The rest of the request's body did not arrive within 60 s."))
 
     # -- when the upstream's side breaks -------------------------------------------------------
@@ -319,6 +342,7 @@ class Exchange(Relay):
             self._cut("upstream", error.code)
             return
         if clean and self._may_repeat():
+            self._deadline = NEVER  # the next attempt, and a wait before it, have their own (CQ-08)
             if self._replay is not None:
                 self._spool, self._replay = self._replay, None
                 self._spooled, self._replay_size = self._replay_size, 0
@@ -454,15 +478,18 @@ class Exchange(Relay):
         self._out.clear()
         status, fields, body = self._path.problem(error, self.id)
         self.status, self.code = status, error.code
-        keep = keep and self.request.keep_alive and not self._upgrade
-        keep = (
-            keep
-            and not (self.request.expects and self._client.body_open)
-            and not isinstance(error, BadFraming)
-        )
+        keep = keep and self._keeps() and not isinstance(error, BadFraming)
         self._client.write(self._path.own_answer(self, status, fields, body, keep=keep))
         self._bytes_out += len(body)
         self._end(keep=keep)
+
+    def _keeps(self) -> bool:
+        """Whether the connection may go on behind an answer made here; not with an `Expect` body unread
+        (CA-08): nobody knows whether it will come."""
+        if not self.request.keep_alive or self._upgrade or self._client.draining:
+            return False
+        expects = self.request.expects or isinstance(self.request.refusal, ExpectationFailed)
+        return not (expects and self._client.body_open)
 
     def _cut(self, side: str, code: str) -> None:
         """Make truncation visible: the client's connection ends as it stands (BF-16)."""

@@ -62,6 +62,7 @@ class Relay(ABC):
         "_socket",
         "_spool",
         "_spooled",
+        "_unsent",
         "_upgrade",
         "_upstream",
         "aborted",
@@ -96,6 +97,7 @@ class Relay(ABC):
         self._connection: UpstreamConnection | None = None
         self._spool: list[bytes] = []
         self._spooled = 0
+        self._unsent = 0  # bytes the upstream had not taken when the client was last paused
         self._replay: list[bytes] | None = None
         self._replay_size = 0
         self._end_of_body = request.length == NO_BODY
@@ -133,6 +135,7 @@ class Relay(ABC):
             data = b"".join(encode_chunk((data,)))
         connection.write(data)
         if not connection.writable:
+            self._unsent = connection.unsent
             self._client.pause()
 
     def body_end(self) -> None:

@@ -39,6 +39,7 @@ _HOST: Final = re.compile(
     rb"(?:[A-Za-z0-9_.](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?"
 )
 HOSTS_KNOWN: Final = 4096  # well-formed Host values remembered
+_CHAIN: Final = re.compile(rb"[0-9A-Za-z.:_\[\], \t-]+")  # addresses, and what RFC 7239 says for hidden ones
 _HOST_PORT: Final = re.compile(rb":([0-9]+)$")
 _DIGITS: Final = b"abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS: Final = [bytes((first, second)) for first in _DIGITS for second in _DIGITS]
@@ -222,12 +223,16 @@ class DataPath:
         shown, proto, before = host, b"http", b""
         if trusted:
             given = dict(request.forwarded)
-            chain = [value for name, value in request.forwarded if name == b"x-forwarded-for"]
+            lines = [value for name, value in request.forwarded if name == b"x-forwarded-for"]
+            chain = [value for value in lines if _CHAIN.fullmatch(value)]
             if chain and not client.peer:  # the bridge is no hop of its own
                 peer = b", ".join(chain)
             elif chain:
                 before = b", ".join(chain) + b", "
-            shown, proto = given.get(b"x-forwarded-host", host), given.get(b"x-forwarded-proto", proto)
+            if _HOST.fullmatch(said := given.get(b"x-forwarded-host", b"")):  # else not a host (FW-06)
+                shown = said
+            if (said := given.get(b"x-forwarded-proto", b"").lower()) in (b"http", b"https"):
+                proto = said
         port = _HOST_PORT.search(shown)
         number = port[1] if port else b"443" if proto == b"https" else b"80"
         block = b"\r\nx-forwarded-for: " + before + peer + b"\r\nx-forwarded-proto: " + proto
@@ -320,17 +325,15 @@ def _quick_host(request: Request, known: set[bytes]) -> bytes:
 def effective_host(request: Request) -> bytes:
     """The Host that counts: an absolute-form authority wins (RT-03). Raises BadHost (HO-02)."""
     hosts = request.hosts
-    if len(hosts) != 1:
-        if not hosts and not request.minor:
-            return request.authority
+    if len(hosts) != 1 and (hosts or request.minor):
         raise BadHost("The request needs exactly one Host field.", remedy="send one Host field")
-    for host in (hosts[0], request.authority) if request.authority else hosts:
+    for host in [*hosts, request.authority] if request.authority else hosts:
         found = _HOST.fullmatch(host)
         if found is None or (found[1] is not None and not 0 < int(found[1]) <= 65535):
             raise BadHost(
                 "The Host is not a host name with an optional port.", remedy="send Host: name or name:port"
             )
-    return request.authority or hosts[0]
+    return request.authority or (hosts[0] if hosts else b"")
 
 
 def _reason(status: int) -> bytes:

@@ -1,0 +1,41 @@
+"""What a connection holds: the exchange of a request that runs, and requests that wait behind it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hestia.core.errors import HestiaError
+from hestia.http1.heads import Request
+
+
+class Exchange(Protocol):
+    """What a handler makes of a request. Every call is synchronous."""
+
+    def begin(self) -> None: ...
+    def body(self, data: bytes) -> None: ...
+    def body_end(self) -> None: ...
+    def body_failed(self, error: HestiaError) -> None: ...
+    def body_timeout(self) -> None: ...
+    def client_gone(self) -> None: ...
+    def broke(self) -> None: ...
+    def draining(self) -> None: ...
+    def client_writable(self, writable: bool) -> None: ...
+    def sweep(self, now: float) -> None: ...
+
+
+class Pending:
+    """A request that was parsed while another one is being answered, with the body bytes that came.
+
+    raw: it is a WebSocket; the parts are its first bytes.
+    """
+
+    __slots__ = ("ended", "error", "parts", "raw", "request")
+
+    def __init__(
+        self, request: Request | None, error: HestiaError | None = None, *, raw: bool = False
+    ) -> None:
+        self.request = request
+        self.error = error
+        self.raw = raw
+        self.parts: list[bytes] = []
+        self.ended = False
