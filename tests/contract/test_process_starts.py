@@ -344,7 +344,8 @@ async def test_what_is_left_over_of_a_key_is_ended_before_it_is_started_again(
     await until(lambda: machine.living(key()) == 0)
     (orphan,) = machine.processes()
     again = await engine.start(machine.fixed(SLEEP), key(), RecordingReport())
-    assert machine.processes() == [again.handle["pid"]] != [orphan]
+    await until(lambda: machine.processes() == [again.handle["pid"]])  # it may not have called exec yet
+    assert again.handle["pid"] != orphan
     assert again.handle != started.handle
     await engine.stop(again.handle, grace=GRACE)
 

@@ -186,7 +186,7 @@ class ServiceKeys(Keys):
         None,
         "How long a request may wait until it is served; then 503 `queue_timeout`, and the start goes on.",
         example="2m",
-        shown="as `start_timeout`",
+        shown="as long as a start may take: `start_timeout`, `stop_grace` and 5s",
     )
     start_timeout: Annotated[float, Duration()] = _key(
         _SERVICE.start_timeout, "How long a start may take until the service is ready."
