@@ -97,6 +97,21 @@ async def test_t_up_06_the_body_behind_a_foreign_offer_of_a_last_request(
     assert [bytes(one.body) for one in upstream.requests] == [b"hello"]
 
 
+async def test_t_up_06_what_is_refused_behind_many_foreign_offers(
+    held: Held, connect: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await connect(held.gw)
+    offer = request("GET", "/services/nope/", ("Connection", "Upgrade"), ("Upgrade", "h2c"))
+    await _ask_first(held, client, behind=offer * 1100 + head(f"GET {S}/x HTTP/2.0", [("Host", "localhost")]))
+    await _first(held, client)
+    for _ in range(1100):
+        assert (await client.response()).status == 404
+    (await client.response()).problem("http_version_not_supported", 505)
+    await client.gone()
+    assert len(held.upstream.requests) == 1
+    assert not caplog.records, caplog.text
+
+
 async def test_bytes_behind_a_last_request_do_not_take_its_answer(held: Held, connect: MakeClient) -> None:
     client = await connect(held.gw)
     await _ask_first(held, client, ("Connection", "close"))

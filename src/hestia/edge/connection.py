@@ -29,7 +29,7 @@ from hestia.core.errors import (
 )
 from hestia.edge.pending import Exchange, Pending
 from hestia.http1 import target as targets
-from hestia.http1.framing import CHUNKED, NO_BODY
+from hestia.http1.framing import CHUNKED, NO_BODY, made_up_head
 from hestia.http1.heads import FIELD_MAX, HEAD_MAX, Field, Request, check_size, head_size, read_request
 
 log = logging.getLogger(__name__)
@@ -308,7 +308,8 @@ class ClientConnection(asyncio.Protocol):
         if self._reading == CHUNKED:
             self._overhead += size
             self._gap += size
-        self._feed(data)
+        while data:
+            data = self._feed(data)
 
     def _behind_the_end(self, data: bytes) -> None:
         """Bytes behind the last message: dropped, but for the first ones of a WebSocket that waits."""
@@ -319,21 +320,24 @@ class ClientConnection(asyncio.Protocol):
         elif self._pending and self._pending[-1].raw:
             self._hold(self._pending[-1], data)
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes) -> bytes:
+        """Parse, and return what is to be parsed anew."""
+        stopped = -1
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgraded:
-            self._upgraded(data[upgraded.args[0] :])
-            return
+            stopped = upgraded.args[0]
         except httptools.HttpParserCallbackError as exc:
             cause = exc.__cause__ or exc.__context__
             if not isinstance(cause, HestiaError):
                 raise
             self._refuse(cause)
-            return
+            return b""
         except httptools.HttpParserError as exc:
             self._refuse(self._garbage(exc))
-            return
+            return b""
+        if stopped >= 0:
+            return self._upgraded(data[stopped:])
         if self._in_head:
             if self._count > HEAD_MAX:
                 self._refuse(HeadTooLarge(f"The request head is longer than {HEAD_MAX} bytes."))
@@ -345,6 +349,7 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = self._clock() + BODY_TIMEOUT
         if len(self._pending) >= PIPELINED:
             self.pause()
+        return b""
 
     def eof_received(self) -> bool:
         """A FIN means gone: it cannot be told from a leaving client (SL-06)."""
@@ -551,7 +556,7 @@ class ClientConnection(asyncio.Protocol):
         self.write(self._refuse_with(error, self))
         self._linger()
 
-    def _upgraded(self, rest: bytes) -> None:
+    def _upgraded(self, rest: bytes) -> bytes:
         """The parser stops behind an upgrade offer. A WebSocket takes the rest as its first bytes; any other
         offer is dropped, and parsing goes on with a fresh parser (0.4 point 2, UP-06)."""
         if not self._foreign:
@@ -561,7 +566,7 @@ class ClientConnection(asyncio.Protocol):
                 self._raw = True
                 if rest:
                     self.exchange.body(rest)
-            return
+            return b""
         self._foreign = False
         request = self._current.request if self._current is not None else None
         framing = self._framing if request is None else request.length
@@ -570,9 +575,8 @@ class ClientConnection(asyncio.Protocol):
             self._message_ended()
         else:
             self._resuming = True
-            self._parser.feed_data(_made_up_head(framing))
-        if rest and not self._ended:
-            self._feed(rest)
+            self._parser.feed_data(made_up_head(framing))
+        return b"" if self._ended else rest
 
     def __repr__(self) -> str:
         return (
@@ -583,12 +587,6 @@ class ClientConnection(asyncio.Protocol):
 
 def _nowhere(data: bytes) -> None:
     """Where bytes go before there is a transport."""
-
-
-def _made_up_head(length: int) -> bytes:
-    """A head of the same framing, so that a fresh parser reads the body as a body."""
-    framing = b"Transfer-Encoding: chunked" if length == CHUNKED else b"Content-Length: %d" % length
-    return b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n"
 
 
 def hung_up(fd: int) -> bool:
