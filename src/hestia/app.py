@@ -264,7 +264,8 @@ async def _serve(settings: Settings, stream: Stream, on_started: Callable[[Hesti
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number.name)
-    loop.add_signal_handler(signal.SIGHUP, _hung_up, end)
+    # Asked now: once the terminal is gone, nobody is told that there was one.
+    loop.add_signal_handler(signal.SIGHUP, _hung_up, end, sys.stderr.isatty())
     await hestia.start()
     on_started(hestia)
     # What lives from here on was made for good: the collector need not look at it again and again.
@@ -284,9 +285,9 @@ def _say_ended(left: list[str]) -> None:
     log.info("Hestia has ended", extra={"event_type": "gateway_stopped"})
 
 
-def _hung_up(end: Callable[[str], None]) -> None:
+def _hung_up(end: Callable[[str], None], terminal: bool) -> None:
     """The terminal was closed: end in order. Elsewhere SIGHUP asks for a reload, which is not built yet."""
-    if sys.stderr.isatty():
+    if terminal:
         end("SIGHUP")
     else:
         log.warning(

@@ -60,7 +60,7 @@ def _row(service: Document, screen: Screen, now: datetime) -> list[str]:
 def next_of(service: Document, now: datetime) -> str:
     """What happens next and when; "" when nothing is due."""
     phase = phase_of(service)
-    if phase in ("hot", "suspect") and (stop := instant(service.get("idleStopAt"))):
+    if phase in ("hot", "suspect") and not external(service) and (stop := instant(service.get("idleStopAt"))):
         return f"stops {within(stop, now)}"
     if phase == "starting" and isinstance(left := service.get("estimatedReadyMs"), int):
         return f"ready in ~{countdown(left / 1000)}"
@@ -75,8 +75,10 @@ def note_of(service: Document, now: datetime) -> str:
     if phase == "hot":
         if open_ones:
             return "in use"
+        if external(service):
+            return "started by somebody else"
         used = instant(service.get("lastUsedAt"))
-        return f"idle {countdown((now - used).total_seconds())}" if used else _elsewhere(service)
+        return f"idle {countdown((now - used).total_seconds())}" if used else "not used yet"
     if phase == "suspect":
         return "not answering"
     if phase == "starting":
@@ -89,12 +91,9 @@ def note_of(service: Document, now: datetime) -> str:
     return ""
 
 
-def _elsewhere(service: Document) -> str:
-    return (
-        "started by somebody else"
-        if any(one.get("external") for one in instances(service))
-        else "not used yet"
-    )
+def external(service: Document) -> bool:
+    """Whether what serves was started by somebody else: it is used and never stopped."""
+    return any(one.get("external") for one in instances(service))
 
 
 def short_error(error: Any) -> str:  # Any: null, or the lastError object
@@ -171,6 +170,8 @@ def _next_sentence(service: Document, now: datetime) -> str:
     phase = phase_of(service)
     if due := next_of(service, now):
         return due
+    if phase in ("hot", "suspect") and external(service):
+        return "stays up: Hestia never stops what it did not start"
     if phase in ("hot", "suspect"):
         return "stays up while in use" if service.get("inFlight") else "stays up: no idle_timeout is due"
     return {

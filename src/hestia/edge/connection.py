@@ -21,6 +21,7 @@ import httptools
 from hestia.core.errors import (
     BadFraming,
     BadRequest,
+    GatewayDraining,
     HeadTooLarge,
     HestiaError,
     MethodNotAllowed,
@@ -212,8 +213,10 @@ class ClientConnection(asyncio.Protocol):
             exchange.draining()
 
     def cut(self) -> None:
-        """End at once, whatever runs."""
-        self._gone()
+        """End at once, whatever runs; it is the gateway that breaks it off."""
+        if self.exchange is not None:
+            self.exchange.abort(GatewayDraining("The gateway ended before the answer did."))
+        self.abort()
 
     def _next(self, keep: bool) -> None:
         """Begin what waits, or wait for more. A loop: what is answered at once asks for the next in here."""

@@ -33,7 +33,7 @@ _HINTS: Final = (
 _CODES: Final = {
     126: "the shell found the program and may not execute it",
     127: "the shell did not find the program",
-    137: "it, or a program it ran, was killed by SIGKILL; memory is the usual reason",
+    137: "it, or a program it ran, was killed by SIGKILL: by somebody, or by the kernel for want of memory",
     143: "it, or a program it ran, was ended by SIGTERM",
 }
 
@@ -55,7 +55,7 @@ def explain_exit(exited: Exit) -> str:
     if exited.memory_killer:
         return "the kernel killed programs for want of memory meanwhile"
     if exited.signal == signal.SIGKILL and not exited.ours:
-        return "the gateway did not send it; memory is the usual reason"
+        return "not by the gateway: by somebody, or by the kernel for want of memory"
     if exited.signal is None and exited.status is None:
         return "its exit status went to the process that had started it"
     return _CODES.get(exited.status or 0, "")

@@ -212,8 +212,6 @@ def exit_error(observed: Observed) -> HestiaError:
     if observed.signal is not None:
         name = signal_name(observed.signal)
         how = f"was ended by {name}"
-        if observed.signal == 9:
-            how += " (killed; often the kernel, out of memory)"
     elif observed.exit_status is not None:
         how = f"exited with status {observed.exit_status}"
     else:

@@ -56,7 +56,7 @@ class StateFolder:
             who = f"Another gateway (pid {holder})" if holder else "Another gateway"
             raise ConfigError(
                 f'{who} uses the state folder "{self._path}".',
-                remedy="stop it, or give this one a folder of its own: HESTIA_STATE_DIR=… hestia serve",
+                remedy=f"stop it, or run another beside it: HESTIA_STATE_DIR={self._path}-2 hestia serve",
             ) from exc
         os.ftruncate(lock, 0)
         os.pwrite(lock, b"%d\n" % os.getpid(), 0)

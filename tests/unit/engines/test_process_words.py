@@ -16,7 +16,10 @@ from hestia.engines.process_words import describe_exit, explain_exit, hint, near
         (Exit(status=127), "ended with exit status 127 (the shell did not find the program)"),
         (Exit(signal=11), "was ended by SIGSEGV"),
         (Exit(signal=9, ours=True), "was ended by SIGKILL"),
-        (Exit(signal=9), "was ended by SIGKILL (the gateway did not send it; memory is the usual reason)"),
+        (
+            Exit(signal=9),
+            "was ended by SIGKILL (not by the gateway: by somebody, or by the kernel for want of memory)",
+        ),
         (Exit(signal=64), "was ended by SIGRTMAX"),
         (Exit(signal=99), "was ended by signal 99"),
     ],

@@ -85,7 +85,10 @@ def stop(service: str, force: bool, yes: bool, no_wait: bool, timeout: float | N
     began = time.monotonic()
     follow.follow(session, client, service, follow.cold, limit=timeout, verb="stop")
     body = client.status(service)
-    _end(session, body, f"{service} is cold, stopped in {duration(time.monotonic() - began)}")
+    if view.external(before):
+        _end(session, body, f"{service} was started by somebody else: Hestia let go of it, it may still run")
+    else:
+        _end(session, body, f"{service} is cold, stopped in {duration(time.monotonic() - began)}")
 
 
 @command(
