@@ -127,6 +127,7 @@ class Hestia:
             control=Endpoint("http", "", 0, unix_path=control.path),
             on_done=self._access_log(),
             clock=clock,
+            pseudonym=f"hestia-{gateway_id}",  # two gateways in a row are no loop
             trust_unix=bool(self._unix_path),
         )
         self._edge = edge = EdgeServer(

@@ -133,7 +133,9 @@ class DataPath:
         if request.target[:1] != b"/":
             request.authority, request.target = targets.split_absolute(request.target)
         exchange.host = host = _quick_host(request, self._hosts)
-        if request.via and self._pseudonym in b",".join(request.via):
+        if request.via and self._pseudonym in [
+            one.strip(b" \t") for one in b",".join(request.via).split(b",")
+        ]:
             raise LoopDetected(
                 "The request came back to this gateway.", remedy="a base_url points at the gateway itself"
             )
