@@ -37,7 +37,7 @@ from hestia.core.model import (
 from hestia.edge.connection import ClientConnection
 from hestia.http1.upstream import UpstreamConnection
 
-BATCH = 200  # exchanges
+BATCH = 512  # exchanges; enough to have the writing of their access lines among them
 SERVICE = ServiceId("bench")
 REQUEST = (
     b"GET /services/bench/small?x=1 HTTP/1.1\r\nHost: localhost:8080\r\n"

@@ -33,7 +33,7 @@ def listen() -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
-    selector.register(listener, selectors.EVENT_READ, b"")
+    selector.register(listener, selectors.EVENT_READ, None)
 
 
 def become_ready() -> None:
@@ -56,7 +56,7 @@ while time.monotonic() < began + LIFETIME:
     if not ready and time.monotonic() >= due:
         become_ready()
     for key, _ in events:
-        if key.data == b"":
+        if key.data is None:
             sock, _ = key.fileobj.accept()
             selector.register(sock, selectors.EVENT_READ, bytearray())
             continue

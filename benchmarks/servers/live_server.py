@@ -47,6 +47,12 @@ class Connection:
             self.close()
             return
         self.held += data
+        try:
+            self.take()
+        except OSError:  # the other side left while it was answered
+            self.close()
+
+    def take(self):
         if self.echo:
             self.send_back()
             return

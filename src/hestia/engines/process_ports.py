@@ -59,6 +59,8 @@ def _listening_inodes(port: int) -> set[str]:
         except OSError:
             continue
         for line in lines:
+            if f" {_LISTENING} " not in line:  # quick: a busy machine has thousands that wait for their end
+                continue
             fields = line.split()
             if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
                 found.add(fields[9])

@@ -34,7 +34,7 @@ _ANY_PORT_URL: Final = "http://127.0.0.1:{port}"
 _PORT_TRIES: Final = 3  # EN-11
 PORT_WINDOW: Final = 3.0  # seconds in which a program that found its port taken has said so and ended
 _FOREIGN_WINDOW: Final = 1.0  # seconds; somebody else listens: a thief, or `docker run` doing it for us
-_KNOCK_INTERVAL: Final = 0.01  # seconds; ready must become known within 0.05 (SPEC 12)
+_KNOCK_INTERVAL: Final = 0.005  # seconds; ready must become known within 0.05 (SPEC 12)
 _LOCK_TIMEOUT: Final = 10.0  # seconds; a start holds the lock for milliseconds
 _LOCK_INTERVAL: Final = 0.01
 _LEFTOVER_GRACE: Final = 2.0  # seconds between TERM and KILL for what a failed attempt left
@@ -256,8 +256,13 @@ class ProcessStart:
 
     async def _listens_itself(self, launched: Launched) -> bool:
         """Whether the one who accepts is the program or its child; yes when that cannot be seen."""
+        port = launched.endpoint.port
+        if await self._tools.in_thread(partial(listens, port, [launched.pid])):
+            return (
+                True  # nearly always; its children are found by a look at every process, which takes longer
+            )
         pids = [stat.pid for stat in await self._tools.members(launched)]
-        return await self._tools.in_thread(partial(listens, launched.endpoint.port, pids)) is not False
+        return await self._tools.in_thread(partial(listens, port, pids)) is not False
 
     def _tail(self, launched: Launched) -> tuple[str, ...]:
         path = log_path(self._tools.records.output, self._key)
