@@ -85,7 +85,6 @@ class ClientConnection(asyncio.Protocol):
         self.write_deadline = NEVER
         self.writable = True
         self.draining = False  # answer what runs, then close
-        self._timeout_is_head = False
         self._parser = httptools.HttpRequestParser(self)
         self._pending: deque[Pending] = deque()
         self._held = 0  # bytes of their bodies
