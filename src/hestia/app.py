@@ -48,8 +48,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GC_THRESHOLD: Final = 20_000  # objects; a request leaves no cycles, so looking more often finds nothing
+LOOKED_AT: Final = 12  # services whose address is looked at when the gateway says that it listens
 STOP_LIMIT: Final = 30.0  # seconds services get to stop at exit, their own grace included
 DRAIN_LIMIT: Final = 30.0  # seconds open exchanges get to finish (DR-02)
+
+
+OnStarted = Callable[["Hestia", Mapping[str, str]], None]
 
 
 class Hestia:
@@ -177,6 +181,14 @@ class Hestia:
 
     # -- the end -------------------------------------------------------------------------------
 
+    async def phases(self) -> dict[str, str]:
+        """State of each service by its id. The first few are looked at, as many as a person is shown."""
+        gateway = self.gateway
+        found = await asyncio.gather(
+            *(gateway.status(one, probe=at < LOOKED_AT) for at, one in enumerate(gateway.services()))
+        )
+        return {str(status.id): str(status.phase) for status in found}
+
     def hurry(self) -> None:
         """A second wish to end: cut what is open, give services no further grace."""
         self._hurry.set()
@@ -220,10 +232,11 @@ class Hestia:
         await asyncio.gather(*waits, return_exceptions=True)
 
 
-def serve(settings: Settings, *, on_started: Callable[[Hestia], None]) -> int:
+def serve(settings: Settings, *, on_started: OnStarted) -> int:
     """Run one gateway until SIGTERM or Ctrl-C; a second one ends at once. Returns the exit code.
 
-    on_started: called on the loop once it listens. Raises ConfigError, OSError.
+    on_started: called on the loop once it listens, with the state of each service.
+    Raises ConfigError, OSError.
     """
     stream = _log_to_stderr(settings)
     raise_descriptor_limit()
@@ -246,7 +259,7 @@ def _log_to_stderr(settings: Settings) -> LineWriter:
     return stream
 
 
-async def _serve(settings: Settings, stream: Stream, on_started: Callable[[Hestia], None]) -> int:
+async def _serve(settings: Settings, stream: Stream, on_started: OnStarted) -> int:
     loop = asyncio.get_running_loop()
     hestia = Hestia(settings, access_log=stream)
     wanted = asyncio.Event()
@@ -268,7 +281,8 @@ async def _serve(settings: Settings, stream: Stream, on_started: Callable[[Hesti
     # Asked now: once the terminal is gone, nobody is told that there was one.
     loop.add_signal_handler(signal.SIGHUP, _hung_up, end, sys.stderr.isatty())
     await hestia.start()
-    on_started(hestia)
+    on_started(hestia, await hestia.phases())
+    _tell_warnings(settings)
     # What lives from here on was made for good: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
@@ -278,6 +292,12 @@ async def _serve(settings: Settings, stream: Stream, on_started: Callable[[Hesti
     left = await hestia.aclose()
     _say_ended(left)
     return 1 if left else 0
+
+
+def _tell_warnings(settings: Settings) -> None:
+    """What the configuration says that has no effect, or another one than it seems; once (FM-09)."""
+    for warning in settings.warnings:
+        log.warning(warning, extra={"event_type": "config_warning"})
 
 
 def _say_ended(left: list[str]) -> None:
@@ -342,6 +362,7 @@ async def _start_bridged(unix_path: str) -> _Bridged:
         except BaseException:
             stream.close()
             raise
+        _tell_warnings(settings)
     return _Bridged(hestia, stream)
 
 

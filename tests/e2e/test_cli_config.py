@@ -42,7 +42,8 @@ def write(text: str, name: str = "hestia_config.yml") -> None:
 
 
 def test_check_without_any_file_is_fine(hestia: Caller) -> None:
-    assert hestia("config", "check") == Ran(0, "no file, defaults: 1 service, no mistake\n", "")
+    ran = hestia("config", "check", "--quiet")
+    assert ran == Ran(0, "no file, defaults: 1 service, no mistake\n", "")
 
 
 def test_cl20_check_prints_every_mistake_with_its_line_and_ends_with_1(hestia: Caller) -> None:
@@ -84,7 +85,7 @@ def test_check_says_on_stderr_what_is_odd_and_yet_works(
     monkeypatch.setenv("GPU_IDLE_TIMEOUT_MS", "5")
     ran = hestia("config", "check")
     assert (ran.code, ran.out) == (0, "no file, defaults: 1 service, no mistake\n")
-    assert ran.err.startswith("warning: GPU_IDLE_TIMEOUT_MS")
+    assert "warning: GPU_IDLE_TIMEOUT_MS" in ran.err
     assert hestia("config", "check", "--quiet").err == ""
     assert json.loads(hestia("config", "check", "--json").out)["warnings"]
 

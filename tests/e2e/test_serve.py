@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
 import socket
@@ -12,6 +14,7 @@ from typing import Any
 
 import httpx
 import pexpect
+import psutil
 import pytest
 
 from tests.e2e.cli import PATIENCE, PROGRAM, environment, on_terminal
@@ -75,6 +78,21 @@ async def test_fm02_in_a_pipe_the_same_is_one_json_event(tmp_path: Path) -> None
             ("a", "cold", "process")
         ]
         assert event["access"] == "off"
+
+
+async def test_fm09_what_has_no_effect_is_said_once_with_its_remedy(tmp_path: Path) -> None:
+    async with serving(tmp_path / "g", None, **BARE, MINE_IDLE_TIMEOUT_MS="5000") as served:
+        await served.until_line("config_warning", count=2)
+        told = [line["message"] for line in served.lines("config_warning")]
+        assert len([text for text in told if "MINE_BASE_URL" in text]) == 1
+        assert len([text for text in told if "no program 'ollama'" in text and "hestia demo" in text]) == 1
+
+
+async def test_the_first_access_line_is_a_clients(tmp_path: Path) -> None:
+    async with serving(tmp_path / "g", small()) as served:
+        await served.status("a")
+        first = (await served.until_line("request"))["path"]
+        assert first != "/v1/services"
 
 
 # -- nothing configured ------------------------------------------------------------------------
@@ -191,3 +209,21 @@ async def test_a_broken_configuration_is_said_before_anything_is_touched(tmp_pat
     assert "Traceback" not in served.said
     assert not (tmp_path / "g" / "state").exists()
     await served.http.aclose()
+
+
+def test_a_closed_terminal_ends_the_gateway_and_its_services(tmp_path: Path) -> None:
+    """Nobody could stop it from there any more."""
+    (tmp_path / "hestia_config.yml").write_text(json.dumps(small()))
+    state = {"HESTIA_STATE_DIR": str(tmp_path / "state")}
+    child = on_terminal(["serve", "--port", "0"], cwd=tmp_path, env=environment(**state), columns=100)
+    child.expect(r"Hestia \S+ listens on (http://localhost:\d+)")
+    url = str(child.match.group(1))
+    child.expect("Ctrl-C[^\r\n]*\r\n")
+    assert httpx.get(f"{url}/services/a/", trust_env=False, timeout=PATIENCE).is_success
+    gateway = psutil.Process(child.pid)
+    programs = gateway.children(recursive=True)
+    assert programs
+    os.close(child.child_fd)
+    _, alive = psutil.wait_procs([gateway, *programs], timeout=PATIENCE)
+    assert alive == []
+    child.closed = True  # its descriptor is

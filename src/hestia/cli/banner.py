@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from hestia import __version__
-from hestia.cli import address, view
-from hestia.cli.exits import Document
+from hestia.cli import address
 from hestia.cli.screen import Screen
 from hestia.cli.text import cut_end, plain
 
@@ -18,11 +17,10 @@ LINES: Final = 12
 ACCESS_OFF: Final = "off: whoever reaches this address may use every service"
 
 
-def lines(settings: Settings, host: str, port: int, states: Sequence[Document], screen: Screen) -> list[str]:
-    """The banner. states: the services as the API shows them; may be empty when it did not answer in time."""
+def lines(settings: Settings, host: str, port: int, phases: Mapping[str, str], screen: Screen) -> list[str]:
+    """The banner. phases: state of each service by its id."""
     url = address.browsable(host, port)
     outside = address.from_outside(host, port)
-    phases = {str(one.get("serviceId")): view.phase_of(one) for one in states}
     from_environment = environment_services(settings)
     rows = [
         ("config", _source(settings)),
@@ -85,9 +83,8 @@ def environment_services(settings: Settings) -> dict[str, str]:
     return found
 
 
-def event(settings: Settings, host: str, port: int, states: Sequence[Document]) -> dict[str, Any]:
+def event(settings: Settings, host: str, port: int, phases: Mapping[str, str]) -> dict[str, Any]:
     """The same as fields of one log line. Any: a JSON document."""
-    phases = {str(one.get("serviceId")): view.phase_of(one) for one in states}
     return {
         "event_type": "gateway_started",
         "version": __version__,

@@ -31,7 +31,7 @@ from hestia.config.ids import is_id
 from hestia.config.models import GatewayKeys, ServiceKeys
 from hestia.config.tree import Node, Place, Source
 from hestia.config.yaml_tree import Unreadable, read_yaml
-from hestia.core.model import GatewaySettings, Settings
+from hestia.core.model import GatewaySettings, InstanceSettings, ServiceId, Settings
 from hestia.core.urls import fill_port, parse_base_url
 
 FILE_NAMES: Final = ("hestia_config.yml", "hestia_config.yaml")
@@ -334,6 +334,8 @@ class _Loader:
             place = self._places.get(name) or next(iter(given.values()), default)
             builder.add(name, given, place)
         builder.finish()
+        if is_default and list(ids) == [OLLAMA] and OLLAMA not in found.services:
+            self._warn_of_default(builder.services[ServiceId(OLLAMA)].instances[0])
         for prefix, variables in found.mentioned.items():
             if prefix.lower().replace("_", "-") not in ids:
                 self._warnings.append(
@@ -341,6 +343,15 @@ class _Loader:
                     f"so this has no effect; set {prefix}_BASE_URL to define it"
                 )
         return builder
+
+    def _warn_of_default(self, ollama: InstanceSettings) -> None:
+        """Nothing is configured, and what is assumed then cannot be started here (FM-04)."""
+        if not ollama.managed and self._which(OLLAMA) is None:
+            self._warnings.append(
+                f"nothing is configured and there is no program {OLLAMA!r} on the PATH: only looking whether "
+                f"one answers at {ollama.base_url}; install it, or name your own services: "
+                f"hestia config example > {FILE_NAMES[0]}, or see how it works: hestia demo"
+            )
 
     def _own_addresses(self, found: FromEnvironment, own: Own) -> list[tuple[str, Node]]:
         """Base URLs of the environment that lead back to this gateway; taken out of what was found."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,21 +38,21 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 Schema = dict[str, Any]  # a JSON Schema; Any because it nests freely
 
 
-class Kind:
+class Kind(ABC):
     """Base of all kinds."""
 
     @property
+    @abstractmethod
     def words(self) -> str:
         """What is expected, to follow "expected "."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, value: object) -> object:
         """The value as Hestia uses it. Raises ValueError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def schema(self) -> Schema:
         """JSON Schema of what may be written."""
-        raise NotImplementedError
 
     def wrong(self) -> ValueError:
         return ValueError(self.words)

@@ -1,7 +1,7 @@
 """Heads of messages, read in one pass: what passes on is collected as it will be written, the rest is noted.
 
 Received head bytes are never copied through (SE-02): what leaves is put together from these parts by
-`proxy.rewrite`. A `Request` also carries its body pieces until somebody takes them.
+`proxy.rewrite`.
 """
 
 from __future__ import annotations
@@ -33,18 +33,16 @@ _NEVER_NOMINATED: Final = frozenset({b"host", b"content-length", b"transfer-enco
 
 
 class Request:
-    """One request as it was sent, and its body as far as it came.
+    """Head of one request as it was sent.
 
     target: raw; origin-form once `authority` was split off. fields: as written, in order. passing: prefix and
     value alternately, for the upstream head. length: of the body, or a mark of `framing`. refusal: what is
     wrong with a request whose framing is certain, so that its connection stays in step; None when fine.
-    authority: of an absolute-form target, else b"". body: pieces nobody took yet. complete: the body ended.
+    authority: of an absolute-form target, else b"".
     """
 
     __slots__ = (
         "authority",
-        "body",
-        "complete",
         "connection",
         "expects",
         "fields",
@@ -81,8 +79,6 @@ class Request:
         self.via: list[bytes] = []
         self.forwarded: list[Field] = []
         self.refusal: Error | None = None
-        self.body: list[bytes] = []
-        self.complete = False
 
     def get(self, name: bytes) -> bytes | None:
         """Value of the first field of this lower-case name. A scan: not for the hot path."""
@@ -119,7 +115,7 @@ class Request:
         return bool(self.te) and b"trailers" in f.tokens(self.te)
 
     def __repr__(self) -> str:
-        return f"<Request {self.method!r} {self.target[:60]!r} length={self.length} complete={self.complete}>"
+        return f"<Request {self.method!r} {self.target[:60]!r} length={self.length}>"
 
 
 def read_request(method: bytes, target: bytes, minor: int, fields: list[Field]) -> Request:

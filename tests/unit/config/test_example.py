@@ -176,5 +176,6 @@ def test_seed_services_without_a_base_url_are_reported_and_skipped(loader: Loade
         }
     )
     assert list(settings.services) == ["ollama"]
-    (warning,) = settings.warnings
-    assert "set COMFYUI_BASE_URL to define it" in warning
+    missing, unset = settings.warnings
+    assert "there is no program 'ollama'" in missing
+    assert "set COMFYUI_BASE_URL to define it" in unset

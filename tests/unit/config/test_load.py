@@ -258,3 +258,15 @@ def test_config_problems_say_the_first_and_how_many_more(loader: Loader) -> None
     with pytest.raises(ConfigProblems) as found:
         loader("prot: 1\nhst: 2\n")
     assert "hestia_config.yml:1:1: prot: unknown key (and 1 more)" in str(found.value)
+
+
+def test_fm04_nothing_configured_and_no_ollama_says_so_with_three_ways_on(loader: Loader) -> None:
+    (warning,) = loader().warnings
+    assert "there is no program 'ollama' on the PATH" in warning
+    assert "http://localhost:11434" in warning
+    for way in ("install it", "hestia config example", "hestia demo"):
+        assert way in warning
+
+
+def test_fm04_who_names_the_address_is_not_told(loader: Loader) -> None:
+    assert loader(env={"OLLAMA_BASE_URL": "http://localhost:11500"}).warnings == ()

@@ -6,26 +6,22 @@ Owns what is said before and after; `hestia.app.serve` owns the running, signals
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import shlex
-import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 
 from hestia.cli import address, banner
-from hestia.cli.client import Client
 from hestia.cli.command import command
-from hestia.cli.exits import CliError, Document
+from hestia.cli.exits import CliError
 from hestia.cli.session import Example, Session, current, output_options
-from hestia.cli.target import Target
 
 if TYPE_CHECKING:
     from hestia.app import Hestia
     from hestia.core.model import Settings
 
-STATES_TIMEOUT = 2.0  # a status probe takes at most 0.5 s
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 log = logging.getLogger(__name__)
@@ -80,11 +76,8 @@ def _run(session: Session, settings: Settings, called: str) -> int:
     gateway = settings.gateway
     address.check(gateway.host, gateway.port, command=called)
 
-    def on_started(started: Hestia) -> None:
-        # The states come through the gateway's own front door; it needs this thread to answer.
-        threading.Thread(
-            target=_announce, args=(session, settings, started.address), name="banner", daemon=True
-        ).start()
+    def on_started(started: Hestia, phases: Mapping[str, str]) -> None:
+        _announce(session, settings, started.address[1], phases)
 
     try:
         return run_gateway(settings, on_started=on_started)
@@ -94,23 +87,11 @@ def _run(session: Session, settings: Settings, called: str) -> int:
         raise CliError(exc.detail, code=exc.code, remedy=(exc.remedy,) if exc.remedy else ()) from exc
 
 
-def _announce(session: Session, settings: Settings, where: tuple[str, int]) -> None:
-    host, port = settings.gateway.host, where[1]
-    states = _states(where)
+def _announce(session: Session, settings: Settings, port: int, phases: Mapping[str, str]) -> None:
+    host = settings.gateway.host
     if session.err.terminal and not session.json:
-        for line in banner.lines(settings, host, port, states, session.err):
+        for line in banner.lines(settings, host, port, phases, session.err):
             session.note(line)
         return
-    fields = banner.event(settings, host, port, states)
+    fields = banner.event(settings, host, port, phases)
     log.info("Hestia %s listens on %s", fields["version"], fields["address"], extra=fields)
-
-
-def _states(where: tuple[str, int]) -> list[Document]:
-    """The services as the API shows them; empty when it does not answer in time."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(where[0], where[0])
-    client = Client(Target("http", host, where[1], "", ""), answer_timeout=STATES_TIMEOUT)
-    try:
-        found = json.loads(client.services())
-    except (CliError, ValueError):
-        return []
-    return list(found) if isinstance(found, list) else []
