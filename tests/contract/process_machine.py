@@ -16,7 +16,7 @@ from hestia.core.ports import EngineContext, Handle, StartSpec
 from hestia.engines.process import ProcessEngine
 from hestia.engines.process_options import ProcessOptions
 from hestia.engines.process_ports import Ports
-from hestia.engines.process_table import bearing
+from hestia.engines.process_table import bearing, environment, read_stat
 from tests.contract.engine_contract import GATEWAY
 
 PYTHON = [sys.executable, "-S", "-E", "-u", "-c"]  # -S -E: starts in 20 ms
@@ -62,6 +62,20 @@ class ThisMachine:
 
     def living(self, instance: InstanceKey) -> int:
         return sum(stat.pid == stat.session for stat, key, _ in bearing(str(instance)) if key == instance)
+
+    async def exec_done(self, handle: Handle) -> None:
+        """Wait until a program just started shows its environment, or has ended already.
+
+        Its pid is known from the moment the kernel lets go of the old program; the new one's
+        environment is there a little later, and without it nobody knows whose process it is.
+        """
+        pid = int(handle["pid"])
+
+        def done() -> bool:
+            stat = read_stat(pid)
+            return stat is None or not stat.alive or environment(pid) != {}
+
+        await until(done)
 
     def processes(self) -> list[int]:
         """Every living process that was started here, whatever became of its parent or group."""

@@ -48,6 +48,7 @@ async def run(
 ) -> Handle:
     """Start a command; with a shell text, wait until it has printed something."""
     started = await engine.start(machine.fixed(command, **options), key(), RecordingReport())
+    await machine.exec_done(started.handle)
     if isinstance(command, str) and "echo" in command:
         await until(lambda: engine.tail(started.handle) != ())
     return started.handle

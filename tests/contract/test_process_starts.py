@@ -96,6 +96,7 @@ async def test_en06_env_is_not_seen_on_the_command_line(engine: ProcessEngine, m
     spec = machine.fixed(SLEEP, env={"TOKEN": "hunter2"})
     started = await engine.start(spec, key(), RecordingReport())
     pid = started.handle["pid"]
+    await machine.exec_done(started.handle)
     assert b"hunter2" not in Path(f"/proc/{pid}/cmdline").read_bytes()
     assert b"hunter2" in Path(f"/proc/{pid}/environ").read_bytes()
     assert "hunter2" not in json.dumps(dict(started.handle))

@@ -201,7 +201,8 @@ def _programs(folders: list[str]) -> list[str]:
     names: list[str] = []
     for folder in folders:
         try:
-            names.extend(entry.name for entry in os.scandir(folder))
+            with os.scandir(folder) as entries:
+                names.extend(entry.name for entry in entries)
         except OSError:
             continue
     return names

@@ -69,6 +69,7 @@ def _listening_inodes(port: int) -> set[str]:
 
 def _open_links(pid: int) -> list[str]:
     try:
-        return [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            return [os.readlink(entry.path) for entry in entries]
     except OSError:  # it ended, or a descriptor was closed meanwhile: asked again with the next knock
         return []
