@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from hestia.config import later
 from hestia.config.errors import one_of
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
+from hestia.config.rules import Nested
 from hestia.config.values import Duration, Many, duration_text
 from hestia.engines.registry import load_engines
 
@@ -67,7 +68,7 @@ def _key(name: str, field: FieldInfo, variable: str) -> str:
     if isinstance(kind, Duration):
         facts.append(f"Also: `{name}_ms`, `{name}_seconds`")
     if variable:
-        as_json = kind is None or isinstance(kind, Many)
+        as_json = kind is None or isinstance(kind, Many | Nested)
         facts.append(f"Environment: `{variable}`" + (" (JSON)" if as_json else ""))
     facts.append(f"Since: {extra['since']}")
     lines = "\n".join(f"- {fact}" for fact in facts)

@@ -17,7 +17,8 @@ from hestia.config import later
 from hestia.config.check import Checker
 from hestia.config.convert import holds_port, settings_of
 from hestia.config.errors import nearest, one_of, show
-from hestia.config.models import BackoffKeys, ServiceKeys, spellings
+from hestia.config.models import BackoffKeys, ServiceKeys, kind_of, spellings
+from hestia.config.rules import Nested
 from hestia.config.tree import Node
 from hestia.config.values import duration_text
 from hestia.core.model import (
@@ -33,6 +34,9 @@ from hestia.core.urls import PORT_MARK, parse_base_url, uses_port_mark
 OLLAMA: Final = "ollama"
 OLLAMA_URL: Final = "http://localhost:11434"
 ANY_PORT_URL: Final = "http://127.0.0.1:{port}"
+_NESTED: Final = frozenset(
+    name for name, field in ServiceKeys.model_fields.items() if isinstance(kind_of(field), Nested)
+)
 _LOOPBACK_NAMES: Final = ("localhost", "localhost.localdomain", "ip6-localhost")
 
 
@@ -272,6 +276,9 @@ class Builder:
         for key, node in given.items():
             if key == "restart_backoff":
                 continue
+            if key in _NESTED:
+                self._note_option(f"{path}.{key}", node)
+                continue
             if key == "engine" and node.mapping is not None:
                 for name, option in node.mapping.items():
                     self._note_option(f"{path}.engine.{name}", option)
@@ -309,18 +316,23 @@ class Builder:
         """Two programs on one address (SF-11), and an address that is the gateway's own."""
         started: dict[Endpoint, str] = {}
         for name, settings in self.services.items():
+            fallback = settings.fallback_url
+            if uses_port_mark(fallback):
+                self._checker.add(
+                    self._homes[name]["fallback_url"],
+                    f"services.{name}.fallback_url",
+                    f"{PORT_MARK} has no meaning here: a fallback is never started",
+                    remedy="write the port",
+                )
+            elif fallback and self._around.own.is_here(parse_base_url(fallback)):
+                self._own_address(name, "fallback_url", fallback)
             for instance in settings.instances:
                 if uses_port_mark(instance.base_url):
                     continue
                 endpoint = parse_base_url(instance.base_url)
                 node = self._homes[name].get("base_url", self._homes[name][""])
                 if self._around.own.is_here(endpoint):
-                    self._checker.add(
-                        node,
-                        f"services.{name}.base_url",
-                        f"{node.quoted(instance.base_url)} is this gateway's own address",
-                        remedy="write the address of the service itself, or give the gateway another port",
-                    )
+                    self._own_address(name, "base_url", instance.base_url)
                 if not instance.managed:
                     continue
                 where = _listens(endpoint)
@@ -332,6 +344,16 @@ class Builder:
                         f"services.{other} starts a program on {node.quoted(instance.base_url)} as well",
                         remedy=f"give one of them another port, or use {PORT_MARK}",
                     )
+
+    def _own_address(self, service: str, key: str, address: str) -> None:
+        nodes = self._homes[service]
+        node = nodes.get(key, nodes[""])
+        self._checker.add(
+            node,
+            f"services.{service}.{key}",
+            f"{node.quoted(address)} is this gateway's own address",
+            remedy="write the address of the service itself, or give the gateway another port",
+        )
 
 
 def is_this_machine(host: str) -> bool:

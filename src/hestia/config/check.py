@@ -15,9 +15,11 @@ from hestia.config import later
 from hestia.config.errors import Problem, is_secret_name, nearest, one_of, show
 from hestia.config.later import Later
 from hestia.config.models import kind_of, spellings
+from hestia.config.rules import Nested
 from hestia.config.synonyms import meant
 from hestia.config.tree import Node, problem_at
 from hestia.config.values import Many
+from hestia.core.rules import Unquoted
 
 M = TypeVar("M", bound=BaseModel)
 Detail = Mapping[str, Any]  # an item of ValidationError.errors(); Any because its parts differ by error
@@ -127,18 +129,34 @@ class Checker:
     def values(self, model: type[M], given: Mapping[str, Node], path: str) -> M:
         """The model of these values; a field that is wrong is reported and keeps its default."""
         ready: dict[str, Node] = {}
+        made: dict[str, object] = {}
         for name, node in given.items():
+            kind = kind_of(model.model_fields[name])
+            if isinstance(kind, Nested):
+                made |= self._nested(kind, name, node, f"{path}.{node.name or name}")
+                continue
             resolved = self._leaf(model, name, node, f"{path}.{node.name or name}" if path else name)
             if resolved is not None:
                 ready[name] = resolved
         while True:
             try:
-                return model.model_validate({name: node.plain() for name, node in ready.items()})
+                return model.model_validate({**made, **{name: node.plain() for name, node in ready.items()}})
             except ValidationError as exc:
                 for detail in exc.errors(include_url=False):
                     field = str(detail["loc"][0])
                     if field in ready:
                         self._kind_problem(model, field, ready.pop(field), detail, path)
+
+    def _nested(self, kind: Nested, name: str, node: Node, full: str) -> dict[str, object]:
+        """The key with what its mappings became; empty when something in them is wrong."""
+        if not kind.many:
+            one = self.options(kind.model, node, full)
+            return {} if one is None else {name: one}
+        if not isinstance(node.value, list):
+            self._wrong(node, full, f"expected {kind.words}", kind.words)
+            return {}
+        items = [self.options(kind.model, item, f"{full}[{at}]") for at, item in enumerate(node.value)]
+        return {} if any(item is None for item in items) else {name: items}
 
     def _leaf(self, model: type[BaseModel], name: str, node: Node, full: str) -> Node | None:
         """The node with its secrets and its unit settled; None when that failed."""
@@ -276,7 +294,7 @@ class Checker:
         self, said: Sequence[Detail], node: Node, full: str, root: Schema, way: tuple[str | int, ...]
     ) -> None:
         for detail in said:
-            name = str(detail["loc"][-1])
+            name = str(detail["loc"][-1]) if detail["loc"] else ""
             if detail["type"] == "missing":
                 self.add(node, f"{full}.{name}", "is missing", at_key=True, remedy=f"add `{name}` here")
             elif detail["type"] == "extra_forbidden":
@@ -290,8 +308,12 @@ class Checker:
         sentence = next((one for one in rest if one["type"] == "value_error"), None)
         if sentence is not None:
             text = str(sentence["ctx"]["error"])
+            of_key = tuple(sentence["loc"][-1:]) == ("[key]",)  # a name is no secret
             hide = any(child.secret for child in node.walk()) or is_secret_name(node.name)
-            if hide:
+            if of_key:
+                self.add(node, full, text, at_key=True, hide=hide)
+                return
+            if hide and not isinstance(sentence["ctx"]["error"], Unquoted):
                 text = "the value cannot be used here (it holds a secret and is not shown)"
             self.add(node, full, text, hide=hide)
             return

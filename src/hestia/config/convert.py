@@ -21,6 +21,7 @@ from hestia.core.model import (
     ServiceId,
     ServiceSettings,
 )
+from hestia.core.rules import Underscores
 from hestia.core.urls import uses_port_mark
 
 MAIN: Final = InstanceId("main")
@@ -40,7 +41,12 @@ def settings_of(
         options=options,
         options_hash=_hash(engine, options, base_url),
     )
-    words: dict[str, Any] = {"idle_websocket": IdleWebSocket, "on_cold": OnCold, "path_policy": PathPolicy}
+    words: dict[str, Any] = {
+        "idle_websocket": IdleWebSocket,
+        "on_cold": OnCold,
+        "path_policy": PathPolicy,
+        "underscore_headers": Underscores,
+    }
     taken = {
         "base_url",
         "health_url",

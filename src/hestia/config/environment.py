@@ -18,6 +18,7 @@ from hestia.config.check import Checker
 from hestia.config.errors import Problem, nearest, printable, shorten
 from hestia.config.ids import ID, prefix_of
 from hestia.config.models import GatewayKeys, ServiceKeys, kind_of, spellings
+from hestia.config.rules import Nested
 from hestia.config.tree import Node, Place, Source, problem_at
 from hestia.config.values import Flag, Many
 
@@ -176,15 +177,17 @@ class Environment:
             )
             return None
         kind = kind_of(model.model_fields[key])
-        if kind is not None and not isinstance(kind, Many):
+        if kind is not None and not isinstance(kind, Many | Nested):
             return Node(node.value, node.place, name=key, unit=unit)
-        opener, what = ("[", "a list") if kind is not None else ("{", "a mapping")
+        is_list = isinstance(kind, Many) or (isinstance(kind, Nested) and kind.many)
+        opener, what = ("[", "a list") if is_list else ("{", "a mapping")
         try:
             value = json.loads(str(node.value))
         except (ValueError, RecursionError):
             value = None
-        if not isinstance(value, list if kind is not None else dict):
+        if not isinstance(value, list if is_list else dict):
             example = '["a", "b"]' if opener == "[" else '{"type": "none"}'
+            example = kind.example if isinstance(kind, Nested) else example
             self._refuse(node, f"expected {what} as JSON, such as {example}")
             return None
         return _nodes(value, node.place, key)

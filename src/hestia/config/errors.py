@@ -16,13 +16,13 @@ from unicodedata import combining, east_asian_width
 from hestia.core.errors import ConfigError
 
 _SECRET_WORD: Final = r"(?:pass?wor?d|passwd|secret|token(?!s)|api[_-]?keys?|private[_-]?key|credentials?)"
-_SECRET_NAME: Final = re.compile(_SECRET_WORD, re.IGNORECASE)
+_SECRET_NAME: Final = re.compile(rf"{_SECRET_WORD}|^(?:authorization|cookie)$", re.IGNORECASE)
 _SECRET_PAIR: Final = re.compile(
     rf"({_SECRET_WORD}[\w-]{{0,64}}[\"']?\s*[:=]\s*)(?!\{{\s*(?:env|file)\s*:)(\"[^\"]*\"?|'[^']*'?|[^\s,}}\]#]+)",
     re.IGNORECASE,
 )
 _SECRET_OPTION: Final = re.compile(  # of a command: --api-key X, or as list items
-    rf"(--?[\w-]{{0,64}}?{_SECRET_WORD}[\w-]{{0,64}}[\"']?(?:\s*,\s*|\s+)|\bBearer\s+)(\"[^\"]*\"?|'[^']*'?|[^\s,}}\]#{{&|;\"']+)",
+    rf"(--?[\w-]{{0,64}}?{_SECRET_WORD}[\w-]{{0,64}}[\"']?(?:\s*,\s*|\s+)|\b(?:Bearer|Basic)\s+)(\"[^\"]*\"?|'[^']*'?|[^\s,}}\]#{{&|;\"']+)",
     re.IGNORECASE,
 )
 _URL_USER: Final = re.compile(r"(://)([^/\s@\"']+)(?=@)")

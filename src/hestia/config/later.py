@@ -24,14 +24,12 @@ _ROUTING: Final = "routing strategies"
 _MACHINES: Final = "machines and placement"
 _SHARING: Final = "sharing a machine"
 _SURVIVAL: Final = "surviving restarts"
-_RULES: Final = "request rules"
 _ACCESS: Final = "access control"
 
 SERVICE: Final[dict[str, Later]] = {
     "instances": Later("list of mappings", "several instances"),
     "strategy": Later("name", _ROUTING),
     "routing": Later("mapping", _ROUTING),
-    "fallback_url": Later("address", "fallback instances"),
     "semaphore_enabled": Later("true or false", _SEMAPHORE),
     "semaphore_machine_id": Later("text", _SEMAPHORE),
     "semaphore_start_template_id": Later("number or name", _SEMAPHORE),
@@ -46,13 +44,9 @@ SERVICE: Final[dict[str, Later]] = {
     "max_room_wait": Later("duration", _SHARING, span=True),
     "min_hot": Later("whole number", _SHARING),
     "keep_warm": Later("true, or a list of {days, from, to, timezone}", "keep-warm times"),
-    "no_wake": Later("list of {path, method, user_agent, key}", _RULES),
     "busy_probe": Later("address or command", "asking a service whether it is busy"),
     "busy_probe_max": Later("duration", "asking a service whether it is busy", span=True),
-    "headers": Later("mapping", _RULES),
-    "cors": Later("mapping", _RULES),
     "port": Later("port number", "a listener per service"),
-    "retry_on_status": Later("list of numbers", _RULES),
     "depends_on": Later("list of service ids", "services that need each other"),
     "pending_timeout": Later("duration", "engines that queue", span=True),
     "external": Later("adopt, ignore or stop", _SURVIVAL),

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
+from hestia.config.rules import CorsKeys, HeadersKeys, Nested, NoWakeKeys
+from hestia.config.sizes import Size
 from hestia.config.values import (
     Address,
     Duration,
@@ -40,6 +42,7 @@ from hestia.core.model import (
     PathPolicy,
     ServiceSettings,
 )
+from hestia.core.rules import Cors, Headers, NoWake, Underscores
 
 _GATEWAY: Final = GatewaySettings()
 _SERVICE: Final = ServiceSettings(id=None, instances=())  # type: ignore[arg-type]  # only its defaults are read
@@ -226,7 +229,62 @@ class ServiceKeys(Keys):
         _SERVICE.retry_count, "Further attempts of a request on the same instance, where repeating is safe."
     )
     retry_delay: Annotated[float, Duration(least=0.0)] = _key(
-        _SERVICE.retry_delay, "Pause between these attempts."
+        _SERVICE.retry_delay, "Pause between these attempts, a quarter shorter or longer by chance."
+    )
+    retry_on_status: Annotated[tuple[int, ...], Many(Whole(400, 599), "[502, 503, 504]")] = _key(
+        _SERVICE.retry_on_status,
+        "Answers that GET, HEAD, OPTIONS, PUT and DELETE are sent again for; the last one is passed on.",
+        example=[502, 503, 504],
+    )
+    retry_on_timeout: Annotated[bool, Flag()] = _key(
+        _SERVICE.retry_on_timeout,
+        "Send GET, HEAD, OPTIONS, PUT and DELETE again when `response_timeout` is over.",
+    )
+    retry_on_warmup: Annotated[bool, Flag()] = _key(
+        _SERVICE.retry_on_warmup,
+        "Send GET, HEAD, OPTIONS, PUT and DELETE again when the service says 503 as its first answer since its start "
+        "(for 2s at most).",
+    )
+    retry_idempotency_key: Annotated[bool, Flag()] = _key(
+        _SERVICE.retry_idempotency_key,
+        "Treat a request with an `Idempotency-Key` like a PUT when its connection breaks: the service must "
+        "recognise it.",
+    )
+    fallback_url: Annotated[str, Address()] = _key(
+        _SERVICE.fallback_url,
+        "Where a request goes when the service cannot be reached or started. Never started, asked once.",
+        example="http://backup.lan:8000",
+        shown="none",
+    )
+    no_wake: Annotated[tuple[NoWake, ...], Nested(NoWakeKeys, '[{"path": "/metrics"}]', many=True)] = _key(
+        _SERVICE.no_wake,
+        "Requests that neither start the service nor keep it up: 503 `dormant` while it is cold. Members: "
+        "`path`, `method`, `user_agent`, each a glob; all given ones must match.",
+        example=[{"path": "/favicon.ico"}, {"path": "/metrics", "user_agent": "Prometheus/*"}],
+    )
+    headers: Annotated[Headers | None, Nested(HeadersKeys, '{"response": {"remove": ["Server"]}}')] = _key(
+        _SERVICE.headers,
+        "Headers to set and to remove: `request` and `response`, each with `set` (name: value) and `remove` "
+        "(names).",
+        example={"request": {"set": {"X-Team": "home"}}, "response": {"remove": ["Server"]}},
+        shown="none",
+    )
+    cors: Annotated[Cors | None, Nested(CorsKeys, '{"origins": ["https://app.lan"]}')] = _key(
+        _SERVICE.cors,
+        "`origins` of other sites whose pages may start the service and open WebSockets to it; `*` is any.",
+        example={"origins": ["https://app.lan:3000"]},
+        shown="none",
+    )
+    max_body: Annotated[int | None, Size()] = _key(
+        _SERVICE.max_body,
+        "Largest request body; more gets 413 `body_too_large`.",
+        example="100MiB",
+        shown="unlimited",
+    )
+    underscore_headers: Annotated[str, Word(tuple(Underscores))] = _key(
+        str(_SERVICE.underscore_headers),
+        "What becomes of request headers with `_` in their name, which servers may read as `-`: keep, drop "
+        "them, or refuse the request.",
     )
     host_header: Annotated[str, Word(tuple(HostHeader), plus=HostHeaderText())] = _key(
         str(_SERVICE.host_header),

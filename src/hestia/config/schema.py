@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from hestia.config.ids import ID
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
+from hestia.config.rules import Nested
 from hestia.config.values import Duration, Many, Schema, duration_text
 
 _SECRET: Schema = {
@@ -55,6 +56,11 @@ def _mapping(model: type[BaseModel]) -> Schema:
             continue
         about = _about(field)
         written = kind.schema()
+        if isinstance(kind, Nested):
+            inner = written["items"] if kind.many else written
+            inner = _inline(inner, inner.pop("$defs", {}))
+            properties[name] = {**({"type": "array", "items": inner} if kind.many else inner), **about}
+            continue
         if isinstance(kind, Many):
             written["items"] = {"anyOf": [written["items"], {"$ref": "#/$defs/secret"}]}
         properties[name] = {"anyOf": [written, {"$ref": "#/$defs/secret"}], **about}

@@ -13,6 +13,8 @@ from pydantic import BaseModel
 
 from hestia.config.errors import blot, is_secret_name
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
+from hestia.config.rules import Nested, plain
+from hestia.config.sizes import Size, size_text
 from hestia.config.values import Duration, duration_text
 from hestia.core.model import InstanceSettings, ServiceSettings, Settings
 
@@ -90,10 +92,15 @@ def _hidden(settings: Settings, key: str, value: object) -> object:
 def _row(settings: Settings, key: str, value: object, model: type[BaseModel], field: str) -> Row:
     source = settings.sources.get(key, _DEFAULT)
     shown: object = value
+    kind = kind_of(model.model_fields[field])
     if "(secret: " in source:
         shown = HIDDEN
-    elif isinstance(kind_of(model.model_fields[field]), Duration) and isinstance(value, int | float):
+    elif isinstance(kind, Duration) and isinstance(value, int | float):
         shown = duration_text(value)
+    elif isinstance(kind, Size) and isinstance(value, int):
+        shown = size_text(value)
+    elif isinstance(kind, Nested):
+        shown = _hidden(settings, key, plain(value))
     elif isinstance(value, tuple):
         shown = list(value)
     elif isinstance(value, str):

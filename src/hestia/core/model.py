@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NewType
 
+from hestia.core.rules import Cors, Headers, NoWake, Rules, Underscores
+
 ServiceId = NewType("ServiceId", str)
 InstanceId = NewType("InstanceId", str)
 MachineId = NewType("MachineId", str)
@@ -138,7 +140,10 @@ class InstanceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """One service, as configured. Instances are tried in this order unless a strategy ranks them."""
+    """One service, as configured. Instances are tried in this order unless a strategy ranks them.
+
+    rules: what it says about single requests, compiled; None when it says nothing.
+    """
 
     id: ServiceId
     instances: tuple[InstanceSettings, ...]
@@ -158,11 +163,25 @@ class ServiceSettings:
     response_timeout: float = 600.0
     retry_count: int = 1
     retry_delay: float = 0.0
+    retry_on_status: tuple[int, ...] = ()
+    retry_on_timeout: bool = False
+    retry_on_warmup: bool = False
+    retry_idempotency_key: bool = False
+    fallback_url: str = ""
     on_cold: OnCold = OnCold.AUTO
+    no_wake: tuple[NoWake, ...] = ()
+    headers: Headers | None = None
+    cors: Cors | None = None
+    max_body: int | None = None  # bytes; None is without limit
+    underscore_headers: Underscores = Underscores.KEEP
     host_header: str = HostHeader.AUTO  # a HostHeader word or a literal host
     path_policy: PathPolicy = PathPolicy.STRICT
     tls_verify: bool = True
     restart_backoff: Backoff = field(default_factory=Backoff)
+    rules: Rules | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", Rules.of(self))
 
     @property
     def wait_limit(self) -> float:

@@ -103,11 +103,10 @@ HIGH_AVAILABILITY = (
 )
 
 
-def test_seed_primary_of_high_availability(loader: Loader) -> None:
-    """Without its fallback, which comes later."""
-    text = re.sub(r"    fallback_url.*\n", "", HIGH_AVAILABILITY)
-    critical = loader(text).services[ServiceId("critical-api")]
+def test_seed_high_availability(loader: Loader) -> None:
+    critical = loader(HIGH_AVAILABILITY).services[ServiceId("critical-api")]
     assert (critical.retry_count, critical.idle_timeout) == (3, NEVER)
+    assert critical.fallback_url == "http://backup.local:8080"
 
 
 def test_seed_clients_base_url_in_the_same_shell(loader: Loader) -> None:
@@ -116,7 +115,6 @@ def test_seed_clients_base_url_in_the_same_shell(loader: Loader) -> None:
 
 
 LATER_FILES = {
-    "high availability": (HIGH_AVAILABILITY, ["fallback_url"]),
     "model router": (
         "services:\n"
         "  my-llm:\n"

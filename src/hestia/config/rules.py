@@ -1,0 +1,188 @@
+"""Keys of a service whose values are mappings of their own: `headers`, `no_wake`, `cors`.
+
+Each is a pydantic model, checked like the options of an engine, so that a fault is shown at its own place
+and a secret may stand wherever a text does. What the texts may say is decided in `core.rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from hestia.config.values import Kind, Schema
+from hestia.core.rules import (
+    Cors,
+    Edits,
+    Headers,
+    NoWake,
+    check_glob,
+    check_origin,
+    check_path_glob,
+    check_request_name,
+    check_response_name,
+    check_value,
+)
+
+
+def _as_text(value: object) -> object:
+    # YAML reads `X-Version: 2` as a number; what it wrote is meant
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Value = Annotated[str, BeforeValidator(_as_text), AfterValidator(check_value)]
+RequestName = Annotated[str, AfterValidator(check_request_name)]
+ResponseName = Annotated[str, AfterValidator(check_response_name)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _each_once(named: dict[str, str]) -> dict[str, str]:
+    seen: dict[str, str] = {}
+    for name in named:
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            raise ValueError(f"{other!r} and {name!r} are the same header; keep one of the two")
+    return named
+
+
+class RequestEdits(_Model):
+    """What is changed in requests before the service gets them."""
+
+    set: Annotated[dict[RequestName, Value], AfterValidator(_each_once)] = Field(
+        default={}, description="Headers to set; what came is replaced."
+    )
+    remove: list[RequestName] = Field(default=[], description="Headers to take off.")
+
+
+class ResponseEdits(_Model):
+    """What is changed in answers of the service."""
+
+    set: Annotated[dict[ResponseName, Value], AfterValidator(_each_once)] = Field(
+        default={}, description="Headers to set; what came is replaced."
+    )
+    remove: list[ResponseName] = Field(default=[], description="Headers to take off.")
+
+
+class HeadersKeys(_Model):
+    """`headers` of a service."""
+
+    request: RequestEdits = Field(default=RequestEdits(), description="What the service gets.")
+    response: ResponseEdits = Field(default=ResponseEdits(), description="What the client gets.")
+
+    def made(self) -> Headers:
+        return Headers(request=_edits(self.request), response=_edits(self.response))
+
+
+class NoWakeKeys(_Model):
+    """One item of `no_wake`: globs, all given ones must match."""
+
+    path: Annotated[str, AfterValidator(check_path_glob)] = Field(
+        default="", description="Glob for the path within the service, such as /favicon.ico."
+    )
+    method: Annotated[str, AfterValidator(check_glob)] = Field(default="", description="Glob: HEAD.")
+    user_agent: Annotated[str, AfterValidator(check_glob)] = Field(
+        default="", description="Glob for User-Agent, in any case, such as Prometheus/*."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_something(cls, data: object) -> object:
+        if isinstance(data, Mapping) and "key" in data:
+            raise ValueError("'key' is not available yet in this version (access control); remove it for now")
+        if isinstance(data, Mapping) and not data:
+            raise ValueError(
+                "an item without path, method and user_agent would match every request; name one"
+            )
+        return data
+
+    def made(self) -> NoWake:
+        return NoWake(path=self.path, method=self.method, user_agent=self.user_agent)
+
+
+class CorsKeys(_Model):
+    """`cors` of a service."""
+
+    origins: list[Annotated[str, AfterValidator(check_origin)]] = Field(
+        default=[], description="Origins of these pages, such as https://app.lan:3000, or * for any."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_word(cls, data: object) -> object:
+        if data == "passthrough":
+            raise ValueError(
+                "'passthrough' belongs to access control, which is not available yet in this version; "
+                "preflights are passed on anyway: write {origins: [https://app.lan]} or remove the key"
+            )
+        return data
+
+    @field_validator("origins")
+    @classmethod
+    def _each_once(cls, origins: list[str]) -> list[str]:
+        return list(dict.fromkeys(origins))
+
+    def made(self) -> Cors:
+        return Cors(origins=tuple(self.origins))
+
+
+Nest = HeadersKeys | NoWakeKeys | CorsKeys
+
+
+@dataclass(frozen=True)
+class Nested(Kind):
+    """A mapping of its own, or with `many` a list of such mappings. example: JSON, which is YAML too."""
+
+    model: type[Nest]
+    example: str
+    many: bool = False
+
+    @property
+    def words(self) -> str:
+        return f"a {'list of mappings' if self.many else 'mapping'} such as {self.example}"
+
+    def read(self, value: object) -> object:
+        """Plain values, or models that were made of them."""
+        if not self.many:
+            return self._one(value)
+        if not isinstance(value, list | tuple):
+            raise self.wrong()
+        return tuple(self._one(one) for one in value)
+
+    def _one(self, value: object) -> object:
+        made = value if isinstance(value, self.model) else self.model.model_validate(value)
+        return made.made()
+
+    def schema(self) -> Schema:
+        one = self.model.model_json_schema()
+        return {"type": "array", "items": one} if self.many else one
+
+
+def _edits(edits: Any) -> Edits:  # Any: RequestEdits or ResponseEdits, which differ in what they refuse
+    return Edits(set=tuple(edits.set.items()), remove=tuple(edits.remove))
+
+
+def plain(value: object) -> object:
+    """What a nested key became, as it would be written in the file; None where nothing was."""
+    if isinstance(value, tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, Headers):
+        return {
+            side: {"set": dict(edits.set), "remove": list(edits.remove)}
+            for side, edits in (("request", value.request), ("response", value.response))
+        }
+    if isinstance(value, NoWake):
+        members = {"path": value.path, "method": value.method, "user_agent": value.user_agent}
+        return {name: text for name, text in members.items() if text}
+    return {"origins": list(value.origins)} if isinstance(value, Cors) else value

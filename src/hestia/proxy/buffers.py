@@ -1,0 +1,87 @@
+"""Bytes of request bodies that this process holds: what waits for a connection, and copies for a retry.
+
+One count for all exchanges, so that memory is bounded in all; it is zero when nothing is under way.
+Source: proxy-semantics RF-03, SB-12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+SPOOL_LIMIT: Final = 256 * 1024  # bytes of a body kept while there is no connection (CQ-06)
+REPLAY_LIMIT: Final = 1024 * 1024  # bytes of one request kept for a further attempt (RF-03)
+REPLAY_TOTAL: Final = 64 * 1024 * 1024  # bytes of all such copies (RF-03)
+HELD_TOTAL: Final = 256 * 1024 * 1024  # bytes of waiting bodies and copies; beyond it no new body (SB-12)
+
+
+class Buffers:
+    """held: bytes in spools and copies. copies: of these, the bytes of copies."""
+
+    __slots__ = ("copies", "held", "most")
+
+    def __init__(self, *, most: int = HELD_TOTAL) -> None:
+        self.held = 0
+        self.copies = 0
+        self.most = most
+
+    @property
+    def full(self) -> bool:
+        """Whether no new body may be taken in."""
+        return self.held >= self.most
+
+
+class Copy:
+    """The body of one request as far as it was sent, for another attempt. `good` until it grew too large."""
+
+    __slots__ = ("_buffers", "good", "parts", "size")
+
+    def __init__(self, buffers: Buffers) -> None:
+        self._buffers = buffers
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.good = True
+
+    def add(self, data: bytes) -> None:
+        """Keep a piece, or give the whole copy up where it does not fit any more."""
+        if not self.good:
+            return
+        buffers, size = self._buffers, len(data)
+        if self.size + size > REPLAY_LIMIT or buffers.copies + size > REPLAY_TOTAL:
+            self.free()
+            return
+        self.parts.append(data)
+        self.size += size
+        buffers.copies += size
+        buffers.held += size
+
+    def free(self) -> None:
+        """Forget it; safe to call twice."""
+        self._buffers.copies -= self.size
+        self._buffers.held -= self.size
+        self.parts, self.size, self.good = [], 0, False
+
+
+class Spool:
+    """Pieces of a body that wait for a connection. Made when the first one comes."""
+
+    __slots__ = ("_buffers", "parts", "size")
+
+    def __init__(self, buffers: Buffers, parts: Iterable[bytes] = ()) -> None:
+        self._buffers = buffers
+        self.parts: list[bytes] = []
+        self.size = 0
+        for data in parts:
+            self.add(data)
+
+    def add(self, data: bytes) -> None:
+        self.parts.append(data)
+        self.size += len(data)
+        self._buffers.held += len(data)
+
+    def take(self) -> list[bytes]:
+        """The pieces; the spool is empty then."""
+        parts, self.parts = self.parts, []
+        self._buffers.held -= self.size
+        self.size = 0
+        return parts

@@ -1,0 +1,51 @@
+"""The count of buffered bytes goes back to zero (RF-03, SB-12)."""
+
+from __future__ import annotations
+
+import pytest
+
+from hestia.proxy import buffers
+from hestia.proxy.buffers import Buffers, Copy, Spool
+
+
+def test_a_copy_is_counted_and_freed() -> None:
+    all_of_them = Buffers()
+    one, other = Copy(all_of_them), Copy(all_of_them)
+    one.add(b"abc")
+    other.add(b"de")
+    assert (all_of_them.held, all_of_them.copies) == (5, 5)
+    one.free()
+    one.free()
+    assert (all_of_them.held, all_of_them.copies) == (2, 2)
+    other.free()
+    assert (all_of_them.held, all_of_them.copies) == (0, 0)
+
+
+def test_rf_03_a_copy_that_grows_too_large_is_given_up_and_stays_so() -> None:
+    all_of_them = Buffers()
+    copy = Copy(all_of_them)
+    copy.add(bytes(buffers.REPLAY_LIMIT))
+    assert copy.good
+    copy.add(b"x")
+    assert not copy.good
+    copy.add(b"y")
+    assert (copy.parts, all_of_them.held) == ([], 0)
+
+
+def test_rf_03_all_copies_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffers, "REPLAY_TOTAL", 10)
+    all_of_them = Buffers()
+    one, other = Copy(all_of_them), Copy(all_of_them)
+    one.add(bytes(8))
+    other.add(bytes(3))
+    assert (one.good, other.good, all_of_them.copies) == (True, False, 8)
+
+
+def test_sb_12_a_spool_is_counted_until_it_is_taken() -> None:
+    all_of_them = Buffers(most=4)
+    spool = Spool(all_of_them, (b"ab",))
+    assert (all_of_them.held, all_of_them.full) == (2, False)
+    spool.add(b"cd")
+    assert (spool.size, all_of_them.full) == (4, True)
+    assert spool.take() == [b"ab", b"cd"]
+    assert (spool.size, all_of_them.held, spool.take()) == (0, 0, [])
