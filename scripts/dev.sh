@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 VENV=.venv
+COMPILED=.venv-compiled
 STAMP=$VENV/.hestia-stamp
 PID_FILE=.hestia/dev.pid
 BIN=$VENV/bin
@@ -15,8 +16,9 @@ usage() {
 Usage: scripts/dev.sh COMMAND
 
   setup          make .venv with Hestia and the development tools (other commands do it on first use)
+  compile        make .venv-compiled with the data path as machine code; `run` uses it while it is up to date
   run [OPTION…]  serve on http://localhost:8080; options as for `hestia serve`
-  test [PART…]   run the whole suite, or parts: lint docs unit contract integration e2e coverage all
+  test [PART…]   run the whole suite, or parts: lint docs unit contract integration e2e compiled coverage all
                  after `--`, arguments for pytest: scripts/dev.sh test unit -- -k queue
   status         whether the gateway of `run` is up, and its services
   stop           stop the gateway of `run` in order
@@ -90,6 +92,38 @@ setup() { # quick when nothing changed: one checksum
   fingerprint >"$STAMP"
 }
 
+# -- the compiled data path ------------------------------------------------------------------------
+
+sources() { # what the compiled environment was made from
+  { fingerprint; find src -name '*.py' -print0 | LC_ALL=C sort -z | xargs -0 cat; } | cksum
+}
+
+is_compiled() {
+  [ -x "$COMPILED/bin/hestia" ] && [ "$(cat "$COMPILED/.hestia-stamp" 2>/dev/null)" = "$(sources)" ]
+}
+
+compile() {
+  local folder header
+  setup
+  if is_compiled; then return; fi
+  header=$("$BIN/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h
+  if ! command -v cc >/dev/null || ! [ -e "$header" ]; then
+    die "compiling needs a C compiler and Python's headers. Debian: sudo apt install gcc python3-dev"
+  fi
+  say "compiling the data path; about a minute"
+  folder=$(mktemp -d)
+  # a copy, because the machine code would be left beside the sources and be taken instead of them
+  cp -r src pyproject.toml README.md LICENSE CHANGELOG.md "$folder"
+  (cd "$folder" && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 "$OLDPWD/$BIN/python" -m hatchling build -t wheel >log 2>&1) ||
+    { cat "$folder/log" >&2; rm -rf "$folder"; die "the data path could not be compiled (see above)"; }
+  rm -rf "$COMPILED"
+  VENV=$COMPILED BIN=$COMPILED/bin make_venv "$BIN/python"
+  "$COMPILED/bin/python" -m pip install --quiet --disable-pip-version-check "$(echo "$folder"/dist/*.whl)[dev]"
+  rm -rf "$folder"
+  sources >"$COMPILED/.hestia-stamp"
+  say "ready: $COMPILED/bin/hestia, and scripts/dev.sh run"
+}
+
 # -- run, status, stop -----------------------------------------------------------------------------
 
 running_pid() { # prints the pid of the gateway of `run`; fails if there is none
@@ -106,6 +140,7 @@ run() {
   if pid=$(running_pid); then die "already running (pid $pid); stop it with: scripts/dev.sh stop"; fi
   mkdir -p "$(dirname "$PID_FILE")"
   echo $$ >"$PID_FILE" # exec keeps the number
+  if is_compiled; then exec "$COMPILED/bin/hestia" serve "$@"; fi
   exec "$BIN/hestia" serve "$@"
 }
 
@@ -175,18 +210,23 @@ run_pytest() { # a file stays in one process: its fixtures may own ports and pro
   "$BIN/python" -m pytest "$@"
 }
 
+compiled() { # the same tests of the data path, with the machine code in place of the sources
+  compile
+  BIN=$COMPILED/bin run_pytest tests/unit tests/integration "$@"
+}
+
 run_tests() {
   local part folders=() checks=()
   while [ $# -gt 0 ] && [ "$1" != -- ]; do
     part=$1
     shift
     case $part in
-      lint | docs) checks+=("$part") ;;
+      lint | docs | compiled) checks+=("$part") ;;
       unit | contract | integration | e2e) folders+=("tests/$part") ;;
       coverage) checks+=(coverage) ;;
       all) checks+=(lint docs) folders+=(tests) ;;
       *)
-        say "unknown part \"$part\"; there are: lint docs unit contract integration e2e coverage all"
+        say "unknown part \"$part\"; there are: lint docs unit contract integration e2e compiled coverage all"
         exit 2
         ;;
     esac
@@ -197,6 +237,7 @@ run_tests() {
   for part in "${checks[@]}"; do
     case $part in
       coverage) run_pytest --cov=hestia --cov-report=term-missing:skip-covered tests "$@" ;;
+      compiled) compiled "$@" ;;
       *) "$part" ;;
     esac
   done
@@ -207,6 +248,7 @@ command=${1:-}
 [ $# -gt 0 ] && shift
 case $command in
   setup) setup; say "ready: scripts/dev.sh run" ;;
+  compile) compile ;;
   run) run "$@" ;;
   test) run_tests "$@" ;;
   status) status "$@" ;;

@@ -83,8 +83,7 @@ class RouteTable:
 
     def _by_prefix(self, target: bytes) -> Match:
         end = target.find(b"/", len(PREFIX))
-        route = self._routes.get(target[len(PREFIX) : end])
-        if end >= 0 and route is not None:  # nearly always
+        if end >= 0 and (route := self._routes.get(target[len(PREFIX) : end])) is not None:  # nearly always
             return Match(RouteKind.PREFIX, route, target[end:])
         end = len(target)
         for mark in (b"/", b"?"):

@@ -89,7 +89,8 @@ class ClientConnection(asyncio.Protocol):
         self._pending: deque[Pending] = deque()
         self._held = 0  # bytes of their bodies
         self._stepping = False  # `_next` is at work further up
-        self._go_on: bool | None = None  # what it was asked meanwhile
+        self._asked = False  # for the next one meanwhile
+        self._go_on = False  # and with which `keep`
         self._paused = False
         self._last = False  # the message being parsed is the last one
         self._ended = False  # nothing that follows is parsed
@@ -220,7 +221,7 @@ class ClientConnection(asyncio.Protocol):
     def _next(self, keep: bool) -> None:
         """Begin what waits, or wait for more. A loop: what is answered at once asks for the next in here."""
         if self._stepping:
-            self._go_on = keep
+            self._asked, self._go_on = True, keep
             return
         while self._pending and keep:
             if not self.writable:  # who does not read gets no further answers; `resume_writing` goes on
@@ -230,12 +231,12 @@ class ClientConnection(asyncio.Protocol):
             if pending.error is not None:
                 self._answer_refusal(pending.error)
                 return
-            self._stepping, self._go_on = True, None
+            self._stepping, self._asked = True, False
             try:
                 self._take_up(pending)
             finally:
                 self._stepping = False
-            if self._go_on is None:
+            if not self._asked:
                 return
             keep = self._go_on
         if not keep or self._ended:
