@@ -62,6 +62,9 @@ TABLE: Final[Mapping[type[e.HestiaError], Row]] = MappingProxyType(
         e.AdmissionError: Row(503, "Busy", "queue", "connection_limit_reached", True, _NOT_NOW),
         e.QueueFull: Row(503, "Queue full", "queue", "connection_limit_reached", True, _NOT_NOW),
         e.QueueTimeout: Row(503, "Queue timeout", "queue", "destination_unavailable", True, _NOT_NOW),
+        e.GatewayOverloaded: Row(
+            503, "Gateway overloaded", "read", "connection_limit_reached", True, "Hestia is full."
+        ),
         e.GatewayDraining: Row(503, "Shutting down", "queue", "destination_unavailable", True, _NOT_NOW),
         e.Dormant: Row(503, "Dormant", "queue", "destination_unavailable", True, "The service sleeps."),
         e.Accepted: Row(202, "Accepted", "queue", "", True, "The service is being started."),

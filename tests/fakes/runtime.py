@@ -130,10 +130,13 @@ class PaperRuntime:
         service: ServiceId = S,
         patience: float = 300.0,
         reaction: Callable[[Guest], None] | None = None,
+        quiet: bool = False,
     ) -> Guest:
         """A request that waits. Raises what the world raises at once."""
         guest = Guest(service, reaction=reaction)
-        guest.waiter = Waiter(candidates, guest.told, arrived=self.now, deadline=self.now + patience)
+        guest.waiter = Waiter(
+            candidates, guest.told, arrived=self.now, deadline=self.now + patience, quiet=quiet
+        )
         self.perform(self.world.join(service, guest.waiter, self.now))
         return guest
 

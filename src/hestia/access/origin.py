@@ -6,10 +6,13 @@ programs say nothing and are not meant. Source: SPEC 3 and 8, proxy-semantics SE
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Collection
+from typing import Final, Protocol
 
 from hestia.core.errors import Forbidden
 from hestia.core.routing import host_name
+
+ANY: Final = b"*"
 
 
 class Asked(Protocol):
@@ -33,28 +36,51 @@ def check_control(request: Asked, host: bytes) -> None:
             raise Forbidden("Another site may not call the gateway's API.", remedy="open it in a tab")
 
 
-def check_socket(request: Asked, host: bytes) -> None:
-    """Refuse a WebSocket of a foreign page (WS-08). Raises Forbidden."""
+def check_socket(request: Asked, host: bytes, welcome: Collection[bytes] = ()) -> None:
+    """Refuse a WebSocket of a foreign page (WS-08). welcome: as `is_welcome` has it. Raises Forbidden."""
     origin = request.get(b"origin")
-    if origin is not None and not same_host(origin, host):
+    if origin is not None and not same_host(origin, host) and not is_welcome(origin, welcome):
         raise Forbidden(
             "The Origin of this WebSocket is another site.",
-            remedy="open the page under the host name that it connects to",
+            remedy="open the page under the host name that it connects to, or list its origin: cors.origins "
+            "of the service",
         )
 
 
-def is_cross_site_subresource(request: Asked, host: bytes) -> bool:
-    """Whether an image or script of somebody else's page asks (SE-14). Navigations never count."""
+def is_cross_site_subresource(request: Asked, host: bytes, welcome: Collection[bytes] = ()) -> bool:
+    """Whether an image or script of somebody else's page asks (SE-14). Navigations never count.
+
+    Browsers say `Sec-Fetch-*` to HTTPS and localhost names only; elsewhere they are told by what they send
+    with subresources. welcome: as `is_welcome` has it.
+    """
+    origin, referer = request.get(b"origin"), request.get(b"referer")
+    if is_welcome(origin or referer or b"", welcome):
+        return False
     site = request.get(b"sec-fetch-site")
     if site is not None:
         return site == b"cross-site" and request.get(b"sec-fetch-mode") != b"navigate"
-    origin = request.get(b"origin")
     if origin is not None:
         return not same_host(origin, host)
-    referer = request.get(b"referer")
-    if referer is None or same_host(referer, host):
+    accept = request.get(b"accept") or b""
+    if referer is None:
+        return _hides(request, accept)
+    return not same_host(referer, host) and not accept.startswith(b"text/html")
+
+
+def is_welcome(url: bytes, welcome: Collection[bytes]) -> bool:
+    """Whether the origin of a URL is one of these; `*` is any. welcome: lower-case origins."""
+    if not welcome:
         return False
-    return not (request.get(b"accept") or b"").startswith(b"text/html")
+    scheme, mark, rest = url.lower().partition(b"://")
+    origin = scheme + mark + rest.partition(b"/")[0].partition(b"?")[0]
+    return ANY in welcome or origin in welcome
+
+
+def _hides(request: Asked, accept: bytes) -> bool:
+    """A browser's image or style sheet on a page that tells nobody where it is (`no-referrer`)."""
+    if not accept.startswith((b"image/", b"text/css")):
+        return False
+    return (request.get(b"user-agent") or b"").startswith(b"Mozilla/")
 
 
 def same_host(url: bytes, host: bytes) -> bool:

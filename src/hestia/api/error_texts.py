@@ -79,6 +79,14 @@ ERRORS: Final[Mapping[str, ErrorText]] = {
             "Raise `request_timeout` of the service if its start takes longer than that.",
         ),
     ),
+    "gateway_overloaded": ErrorText(
+        "The bodies of waiting requests fill the memory that the gateway gives them, so this one's was not "
+        "taken in.",
+        (
+            "Send it again after the seconds named in Retry-After.",
+            "Lower `queue_size` of the services whose requests wait with large bodies.",
+        ),
+    ),
     "shutting_down": ErrorText(
         "The gateway, or this service, is being stopped and takes no new requests.",
         (

@@ -242,8 +242,8 @@ class ServiceKeys(Keys):
     )
     retry_on_warmup: Annotated[bool, Flag()] = _key(
         _SERVICE.retry_on_warmup,
-        "Send GET, HEAD, OPTIONS, PUT and DELETE again when the service says 503 as its first answer since its start "
-        "(for 2s at most).",
+        "Send GET, HEAD, OPTIONS, PUT and DELETE again when the first answer since a start is 503 (for 2s at "
+        "most).",
     )
     retry_idempotency_key: Annotated[bool, Flag()] = _key(
         _SERVICE.retry_idempotency_key,

@@ -101,6 +101,12 @@ class QueueTimeout(AdmissionError):
     code = "queue_timeout"
 
 
+class GatewayOverloaded(AdmissionError):
+    """The bodies that wait in this process fill their memory; no further one is taken in (SB-12)."""
+
+    code = "gateway_overloaded"
+
+
 class GatewayDraining(AdmissionError):
     code = "shutting_down"
 

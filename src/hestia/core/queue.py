@@ -19,7 +19,8 @@ class Waiter:
     """A request without a lease. `on_outcome` is called exactly once, unless the waiter left before.
 
     candidates: instances it may use, best first. failed: those that failed it, with the reason.
-    deadline: loop-clock seconds. number: place of arrival in the service, never reused.
+    deadline: loop-clock seconds. number: place of arrival in the service, never reused. quiet: it starts
+    nothing and keeps nothing up (CQ-11).
     """
 
     __slots__ = (
@@ -30,6 +31,7 @@ class Waiter:
         "left",
         "number",
         "on_outcome",
+        "quiet",
         "request_id",
         "settled",
     )
@@ -42,8 +44,10 @@ class Waiter:
         arrived: float,
         deadline: float,
         request_id: str = "",
+        quiet: bool = False,
     ) -> None:
         self.candidates = candidates
+        self.quiet = quiet
         self.on_outcome = on_outcome
         self.arrived = arrived
         self.deadline = deadline

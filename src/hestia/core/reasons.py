@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from hestia.core.errors import (
     BreakerOpen,
+    Dormant,
     HestiaError,
     QueueFull,
     QueueTimeout,
@@ -14,6 +17,8 @@ from hestia.core.errors import (
 from hestia.core.lifecycle import State
 from hestia.core.queue import Waiter
 from hestia.core.records import ServiceRecord, Slot
+
+DORMANT_AGAIN: Final = 60.0  # seconds after which a scrape of a sleeping service may look again
 
 
 def queue_full(record: ServiceRecord, now: float) -> QueueFull:
@@ -39,6 +44,17 @@ def queue_timeout(record: ServiceRecord, waiter: Waiter, now: float) -> QueueTim
         stage="queue",
         service_id=service,
         retry_after=retry_after(record, now),
+    )
+
+
+def dormant(service: str, *, retry_after: float | None = None) -> Dormant:
+    """A request that wakes nothing met a service that is not hot (CQ-11)."""
+    return Dormant(
+        f'"{service}" sleeps, and no_wake says that a request like this one does not start it.',
+        remedy=f"hestia start {service}, or send it a request that no_wake does not match",
+        stage="queue",
+        service_id=service,
+        retry_after=retry_after or DORMANT_AGAIN,
     )
 
 
@@ -82,6 +98,11 @@ def cut(slot: Slot) -> HestiaError:
 
 
 def retry_after(record: ServiceRecord, now: float) -> float:
-    """Seconds, at least 1: the soonest retry of what failed. The runtime knows more from history."""
-    pauses = [slot.backoff.retry_at - now for slot in record.slots.values() if slot.state is State.FAILED]
+    """Seconds, at least 1: the soonest retry of what failed; while hot, as long as who is first has waited,
+    since that is how fast the queue moves. Of a start the runtime knows more, from history."""
+    slots = record.slots.values()
+    first = record.queue.first
+    if first is not None and any(slot.state is State.HOT for slot in slots):
+        return max(1.0, now - first.arrived)
+    pauses = [slot.backoff.retry_at - now for slot in slots if slot.state is State.FAILED]
     return max(1.0, min(pauses, default=1.0))

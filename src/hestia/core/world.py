@@ -154,7 +154,8 @@ class World:
     # -- waiting -------------------------------------------------------------------------------
 
     def join(self, service: ServiceId, waiter: Waiter, now: float) -> list[Effect]:
-        """Queue a waiter; its arrival is demand. `waiter.candidates` empty means all, in order.
+        """Queue a waiter; its arrival is demand, unless it is quiet. `waiter.candidates` empty means all, in
+        order.
 
         Raises ServiceNotFound, QueueFull, and the reason at once where no candidate can be hoped for.
         """
@@ -308,6 +309,10 @@ class World:
     def _demand(self, record: ServiceRecord, waiter: Waiter, now: float) -> None:
         """See to it that something is under way for this waiter (INV-2); at most one start (SF-16)."""
         slots = record.open_to(waiter)
+        if waiter.quiet:
+            if not any(slot.state is State.HOT for slot in slots):
+                self._refuse(record, waiter, reasons.dormant(record.settings.id))
+            return
         if any(slot.under_way for slot in slots):
             return
         ready = [slot for slot in slots if slot.may_begin(now)]
@@ -357,7 +362,9 @@ class World:
         settings, use = slot.service.settings, slot.use
         if slot.state is not State.HOT or use is None:
             return
-        waiting = sum(slot.record.id in waiter.candidates for waiter in slot.service.queue)
+        waiting = sum(
+            slot.record.id in waiter.candidates for waiter in slot.service.queue if not waiter.quiet
+        )
         at = next_look(
             use,
             waiting=waiting,

@@ -16,14 +16,15 @@ HELD_TOTAL: Final = 256 * 1024 * 1024  # bytes of waiting bodies and copies; bey
 
 
 class Buffers:
-    """held: bytes in spools and copies. copies: of these, the bytes of copies."""
+    """held: bytes in spools and copies. copies: of these, the bytes of copies. Both have a limit."""
 
-    __slots__ = ("copies", "held", "most")
+    __slots__ = ("copies", "copies_most", "held", "most")
 
-    def __init__(self, *, most: int = HELD_TOTAL) -> None:
+    def __init__(self, *, most: int = HELD_TOTAL, copies_most: int = REPLAY_TOTAL) -> None:
         self.held = 0
         self.copies = 0
         self.most = most
+        self.copies_most = copies_most
 
     @property
     def full(self) -> bool:
@@ -47,7 +48,7 @@ class Copy:
         if not self.good:
             return
         buffers, size = self._buffers, len(data)
-        if self.size + size > REPLAY_LIMIT or buffers.copies + size > REPLAY_TOTAL:
+        if self.size + size > REPLAY_LIMIT or buffers.copies + size > buffers.copies_most:
             self.free()
             return
         self.parts.append(data)

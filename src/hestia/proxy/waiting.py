@@ -40,10 +40,12 @@ class Waiting:
         request, service = exchange.request, route.service
         if not self._starter.is_cold(service):
             return False
-        if is_cross_site_subresource(request, exchange.host):
+        rules = route.settings.rules
+        if is_cross_site_subresource(request, exchange.host, rules.origins if rules is not None else ()):
             raise CrossSiteWake(
                 f'A page of another site may not start "{service}".',
-                remedy="open the service itself once, or start it: hestia start " + service,
+                remedy="open the service itself once, start it (hestia start "
+                f"{service}), or list the page's origin: services.{service}.cors.origins",
                 service_id=service,
             )
         if _prefers_async(request.get(b"prefer")):

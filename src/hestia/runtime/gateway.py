@@ -23,6 +23,7 @@ from hestia.core.errors import (
     GatewayDraining,
     HandleUnknown,
     HestiaError,
+    QueueFull,
     QueueTimeout,
     UpstreamDisconnected,
 )
@@ -124,17 +125,28 @@ class Gateway:
         candidates: tuple[InstanceId, ...] | None = None,
         deadline: float,
         request_id: str = "",
+        quiet: bool = False,
     ) -> Waiter:
         """Queue for a lease; appearing here is demand. `on_outcome` may be called before this returns.
 
-        deadline: loop-clock seconds. Raises AdmissionError or StartError where waiting is no use.
+        deadline: loop-clock seconds. quiet: it is no demand, and is refused while nothing is hot. Raises
+        AdmissionError or StartError where waiting is no use.
         """
         if self._draining:
             raise self._going_down(service)
         waiter = Waiter(
-            candidates or (), on_outcome, arrived=self._clock(), deadline=deadline, request_id=request_id
+            candidates or (),
+            on_outcome,
+            arrived=self._clock(),
+            deadline=deadline,
+            request_id=request_id,
+            quiet=quiet,
         )
-        self._perform(self.world.join(service, waiter, self._clock()))
+        try:
+            self._perform(self.world.join(service, waiter, self._clock()))
+        except QueueFull as full:
+            full.retry_after = self._views.estimate(service) or full.retry_after
+            raise
         return waiter
 
     def is_cold(self, service: ServiceId) -> bool:
@@ -370,7 +382,10 @@ class Gateway:
     def _settle(self, waiter: Waiter, outcome: Outcome) -> None:
         """Tell a waiter. One that left gives its lease back; one that raises does not stop the others."""
         if isinstance(outcome, QueueTimeout):
-            outcome.retry_after = self._views.estimate(ServiceId(outcome.service_id)) or outcome.retry_after
+            estimate = self._views.estimate(ServiceId(outcome.service_id))
+            if estimate is not None:
+                outcome.retry_after = estimate
+                outcome.detail += f" By earlier starts about {estimate:.0f} s are left."
         if waiter.left:
             if isinstance(outcome, Lease):
                 self.release(outcome)

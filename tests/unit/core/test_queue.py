@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hestia.core import effects as fx
-from hestia.core.errors import QueueFull
+from hestia.core.errors import Dormant, QueueFull
 from hestia.core.lifecycle import State
 from hestia.core.model import Backoff
 from hestia.core.queue import Queue, Waiter
@@ -203,3 +203,49 @@ def test_qf11_a_client_that_gives_up_and_retries_joins_the_running_start() -> No
     runtime.ready()
     assert last.lease
     assert runtime.count(fx.RunStart) == 1
+
+
+# -- requests that wake nothing ----------------------------------------------------------------
+
+
+def test_cq_11_a_quiet_waiter_is_refused_while_nothing_is_hot() -> None:
+    runtime = PaperRuntime()
+    guest = runtime.join(quiet=True)
+    assert isinstance(guest.error, Dormant)
+    assert guest.error.retry_after
+    assert runtime.count(fx.RunStart) == 0
+    runtime.start()
+    assert isinstance(runtime.join(quiet=True).error, Dormant), "nor does it wait for another's start"
+
+
+def test_cq_11_a_quiet_waiter_of_a_busy_service_is_served_in_its_turn() -> None:
+    runtime = hot(max_in_flight=1)
+    busy = runtime.acquire()
+    assert busy is not None
+    guest = runtime.join(quiet=True)
+    runtime.release(busy)
+    assert guest.lease
+
+
+def test_cq_11_a_quiet_waiter_starts_nothing_when_its_service_is_stopped() -> None:
+    runtime = hot(max_in_flight=1)
+    busy = runtime.acquire()
+    guest = runtime.join(quiet=True)
+    runtime.stop(force=True)
+    assert busy is not None
+    runtime.stopped()
+    assert isinstance(guest.error, Dormant)
+    assert runtime.count(fx.RunStart) == 1, "the first one only"
+
+
+# -- Retry-After -------------------------------------------------------------------------------
+
+
+def test_t_cq_02_while_hot_a_full_queue_says_how_long_its_first_has_waited() -> None:
+    runtime = hot(max_in_flight=1, queue_size=1)
+    assert runtime.acquire() is not None
+    runtime.join()
+    runtime.pass_time(17.0)
+    with pytest.raises(QueueFull) as full:
+        runtime.join()
+    assert full.value.retry_after == 17.0

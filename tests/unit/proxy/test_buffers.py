@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from hestia.proxy import buffers
 from hestia.proxy.buffers import Buffers, Copy, Spool
 
@@ -32,9 +30,8 @@ def test_rf_03_a_copy_that_grows_too_large_is_given_up_and_stays_so() -> None:
     assert (copy.parts, all_of_them.held) == ([], 0)
 
 
-def test_rf_03_all_copies_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffers, "REPLAY_TOTAL", 10)
-    all_of_them = Buffers()
+def test_rf_03_all_copies_together_have_a_limit() -> None:
+    all_of_them = Buffers(copies_most=10)
     one, other = Copy(all_of_them), Copy(all_of_them)
     one.add(bytes(8))
     other.add(bytes(3))
