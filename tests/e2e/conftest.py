@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+NODE_CLIENTS = Path(__file__).parent / "clients" / "node" / "clients.mjs"
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +25,7 @@ def real_python() -> str:
 
 def need_module(python: str, module: str) -> None:
     """Skip the test, or fail where everything is required, when a module of the real servers is missing."""
-    if not _has(python, module):
+    if not has_module(python, module):
         missing(f"{python} has no module {module}; see tests/e2e/requirements.txt")
 
 
@@ -35,6 +37,21 @@ def tiny_llm() -> Path:
     return found
 
 
+def node() -> str:
+    """Node, whose packages for the clients are installed."""
+    if not (NODE_CLIENTS.parent / "node_modules").is_dir():
+        missing(f"the packages of {NODE_CLIENTS.parent} are missing; tests/e2e/install.sh gets them")
+    return tool("node")
+
+
+def tool(name: str) -> str:
+    """A program on the PATH."""
+    found = shutil.which(name)
+    if found is None:
+        missing(f"{name} is not installed; tests/e2e/install.sh gets it")
+    return str(found)
+
+
 def missing(what: str) -> None:
     """Skip with this reason; with HESTIA_TEST_REQUIRE_ALL=1 (as in CI) fail with it."""
     if os.environ.get("HESTIA_TEST_REQUIRE_ALL") == "1":
@@ -43,6 +60,7 @@ def missing(what: str) -> None:
 
 
 @cache
-def _has(python: str, module: str) -> bool:
+def has_module(python: str, module: str) -> bool:
+    """Whether an interpreter has a module."""
     look = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
     return subprocess.run([python, "-c", look], check=False, timeout=60).returncode == 0

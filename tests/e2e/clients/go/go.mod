@@ -1,0 +1,3 @@
+module hestia/clients
+
+go 1.19

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Installs what the real clients and the browser of tests/e2e need beside Python; quick when all is there.
+#
+# Programs come from Debian's packages where they are missing, Node's packages from the lock file. Go's standard
+# library is compiled here, so that no test has to wait for it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/clients"
+
+missing=()
+need() { # program package
+  command -v "$1" >/dev/null || missing+=("$2")
+}
+need curl curl
+need wget wget
+need chromium chromium
+need node nodejs
+need npm npm
+need go golang-go
+
+apt() { # others may be installing, too: wait for them
+  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq "$@" >/dev/null
+}
+if [ ${#missing[@]} -gt 0 ]; then
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "install.sh: not here, and apt is not to be had: ${missing[*]}" >&2
+    exit 1
+  fi
+  apt install -y --no-install-recommends "${missing[@]}" 2>/dev/null ||
+    { apt update && apt install -y --no-install-recommends "${missing[@]}"; }
+fi
+
+stamp=node/node_modules/.hestia-stamp
+if [ "$(cat "$stamp" 2>/dev/null)" != "$(cksum <node/package-lock.json)" ]; then
+  npm ci --prefix node --silent --no-audit --no-fund
+  cksum <node/package-lock.json >"$stamp"
+fi
+
+(cd go && CGO_ENABLED=0 go build -o /dev/null .)
