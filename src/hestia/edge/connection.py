@@ -1,8 +1,8 @@
-"""One client connection: bytes to requests, one exchange at a time, in order.
+"""One client connection: requests to exchanges, one at a time, in order.
 
-Counts head bytes while a head is open (the parser joins the fragments of a field before it calls back),
-queues what is pipelined, holds deadlines as fields, and tells the exchange what the client does. What a
-request means is the handler's business. Source: proxy-semantics 0.4, U3…U28, TO-01…04, LI, CA.
+Queues what is pipelined, holds deadlines as fields, reads away what nobody wants within bounds, and tells
+the exchange what the client does. Bytes become requests in `reader`; what a request means is the handler's
+business. Source: proxy-semantics 0.4, TO-01…04, LI, CA, SL.
 """
 
 from __future__ import annotations
@@ -16,22 +16,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
-import httptools
-
-from hestia.core.errors import (
-    BadFraming,
-    BadRequest,
-    GatewayDraining,
-    HeadTooLarge,
-    HestiaError,
-    MethodNotAllowed,
-    RequestTimeout,
-    VersionNotSupported,
-)
+from hestia.core.errors import GatewayDraining, HestiaError, RequestTimeout
 from hestia.edge.pending import Exchange, Pending
-from hestia.http1 import target as targets
-from hestia.http1.framing import CHUNKED, NO_BODY, made_up_head
-from hestia.http1.heads import FIELD_MAX, HEAD_MAX, Field, Request, check_size, head_size, read_request
+from hestia.edge.reader import RequestReader
+from hestia.http1.framing import NO_BODY
+from hestia.http1.heads import Request
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +33,6 @@ HIGH_WATER: Final = 64 * 1024  # bytes (SB-04)
 LOW_WATER: Final = 16 * 1024
 PIPELINED: Final = 16  # requests waiting behind the running one (LI-13)
 HELD_MAX: Final = 256 * 1024  # bytes of bodies that wait behind the running request
-OVERHEAD_MAX: Final = 16 * 1024  # bytes of chunk framing beyond 8 for each byte of data (LI-06)
-GAP_MAX: Final = 24 * 1024  # bytes of a chunked body in a row without data: one extension or the trailers
-TRAILERS_MAX: Final = 8 * 1024  # bytes (LI-05)
 DISCARD_LIMIT: Final = 1024 * 1024  # bytes of an unwanted body that are read away (CA-07)
 DISCARD_TIMEOUT: Final = 2.0  # seconds
 NEVER: Final = float("inf")
@@ -55,8 +41,8 @@ NEVER: Final = float("inf")
 Handler = Callable[[Request, "ClientConnection"], Exchange]
 
 
-class ClientConnection(asyncio.Protocol):
-    """One client. Fields by lifetime: the connection's, the open head's, the running exchange's.
+class ClientConnection(RequestReader):
+    """One client. Fields by lifetime: the connection's, then the running exchange's.
 
     handler: makes the exchange for a request. refuse: bytes of the answer to what could not be parsed.
     """
@@ -70,6 +56,7 @@ class ClientConnection(asyncio.Protocol):
         opened: Callable[[ClientConnection], bool],
         closed: Callable[[ClientConnection], None],
     ) -> None:
+        super().__init__()
         self._handler = handler
         self._refuse_with = refuse
         self._clock = clock
@@ -79,44 +66,27 @@ class ClientConnection(asyncio.Protocol):
         self.write: Callable[[bytes], None] = _nowhere  # the transport's own, without a call in between
         self.peer = ""
         self.port = 0
+        self.scheme = b"http"
         self.fd = -1
         self.forwarded: tuple[bytes, bytes] = (b"", b"")  # host → block, kept by the proxy
         self.deadline = NEVER
         self.write_deadline = NEVER
         self.writable = True
         self.draining = False  # answer what runs, then close
-        self._parser = httptools.HttpRequestParser(self)
         self._pending: deque[Pending] = deque()
         self._held = 0  # bytes of their bodies
         self._stepping = False  # `_next` is at work further up
         self._asked = False  # for the next one meanwhile
         self._go_on = False  # and with which `keep`
         self._paused = False
-        self._last = False  # the message being parsed is the last one
-        self._ended = False  # nothing that follows is parsed
         self._lingering = 0  # bytes that are still read away behind our last answer
         self._raw = False  # bytes go to the exchange as they come
-        # the open head
-        self._count = 0
-        self._in_head = False
-        self._counted = True  # the count has every byte of it
-        self._url = b""
-        self._fields: list[Field] = []
-        # the open body
-        self._reading = NO_BODY  # framing of the message being parsed, once its head is read
-        self._trailers = 0  # bytes
-        self._suspect = False  # it ended, with too much overhead so far as is known
-        self._overhead = 0  # bytes of a chunked body that are not its data
-        self._gap = 0  # bytes since the last data
-        self._foreign = False  # an upgrade offer that is not a WebSocket: the parser stops behind the head
-        self._resuming = False  # a made-up head is being fed
         # the running exchange
         self.exchange: Exchange | None = None
         self._current: Pending | None = None  # the message being parsed, when it is not the running one
         self._body_open = False  # the running request's body has not ended
         self._discard = 0  # bytes of a body nobody wants that are still read away
         self._keep = True
-        self._framing = NO_BODY
 
     # -- what the exchange calls ---------------------------------------------------------------
 
@@ -158,7 +128,7 @@ class ClientConnection(asyncio.Protocol):
         keep = keep and self._keep and not self.draining and not self._raw
         if not self._body_open:
             if keep and not self._pending and not self._ended and not self._paused:  # nearly always
-                self.deadline = self._clock() + KEEP_ALIVE_TIMEOUT
+                self.deadline = self._clock() + (HEAD_TIMEOUT if self._count else KEEP_ALIVE_TIMEOUT)
             else:
                 self._next(keep)
         elif keep and not self._ended:  # a body nobody wants: read it away within bounds, then go on (CA-07)
@@ -192,7 +162,8 @@ class ClientConnection(asyncio.Protocol):
             return
         self._lingering = DISCARD_LIMIT
         self.deadline = self._clock() + DISCARD_TIMEOUT
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS cannot: it ends with the close
+            self.transport.write_eof()
         self.resume()
 
     def close(self) -> None:
@@ -242,7 +213,7 @@ class ClientConnection(asyncio.Protocol):
         if not keep or self._ended:
             self.close()
             return
-        self.deadline = self._clock() + KEEP_ALIVE_TIMEOUT
+        self.deadline = self._clock() + (HEAD_TIMEOUT if self._count else KEEP_ALIVE_TIMEOUT)
         self.resume()
 
     def _take_up(self, pending: Pending) -> None:
@@ -270,7 +241,6 @@ class ClientConnection(asyncio.Protocol):
 
     def _start(self, request: Request, *, ended: bool) -> None:
         self._keep = request.keep_alive
-        self._framing = request.length
         self._body_open = request.length != NO_BODY and not ended
         self.deadline = NEVER
         self.exchange = exchange = self._handler(request, self)
@@ -289,7 +259,9 @@ class ClientConnection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
-            self.peer, self.port = str(peer[0]).partition("%")[0], int(peer[1])
+            self.peer, self.port = plain_address(str(peer[0])), int(peer[1])
+        if transport.get_extra_info("sslcontext") is not None:
+            self.scheme = b"https"
         sock = transport.get_extra_info("socket")
         self.fd = sock.fileno() if sock is not None else -1
         self.deadline = self._clock() + FIRST_BYTE_TIMEOUT
@@ -306,13 +278,15 @@ class ClientConnection(asyncio.Protocol):
             return
         if not self._count and not self._body_open:
             self.deadline = self._clock() + HEAD_TIMEOUT
-        size = len(data)
-        self._count += size
-        if self._reading == CHUNKED:
-            self._overhead += size
-            self._gap += size
-        while data:
-            data = self._feed(data)
+        self._read(data)
+        if self._in_head and not self._count:  # a head that began behind another message in this read
+            self._count = 1
+            if self.exchange is None:
+                self.deadline = self._clock() + HEAD_TIMEOUT
+        elif self._body_open and self.exchange is not None and self.deadline is not NEVER:
+            self.deadline = self._clock() + BODY_TIMEOUT
+        if len(self._pending) >= PIPELINED:
+            self.pause()
 
     def _behind_the_end(self, data: bytes) -> None:
         """Bytes behind the last message: dropped, but for the first ones of a WebSocket that waits."""
@@ -322,37 +296,6 @@ class ClientConnection(asyncio.Protocol):
                 self.close()
         elif self._pending and self._pending[-1].raw:
             self._hold(self._pending[-1], data)
-
-    def _feed(self, data: bytes) -> bytes:
-        """Parse, and return what is to be parsed anew."""
-        stopped = -1
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgraded:
-            stopped = upgraded.args[0]
-        except httptools.HttpParserCallbackError as exc:
-            cause = exc.__cause__ or exc.__context__
-            if not isinstance(cause, HestiaError):
-                raise
-            self._refuse(cause)
-            return b""
-        except httptools.HttpParserError as exc:
-            self._refuse(self._garbage(exc))
-            return b""
-        if stopped >= 0:
-            return self._upgraded(data[stopped:])
-        if self._in_head:
-            if self._count > HEAD_MAX:
-                self._refuse(HeadTooLarge(f"The request head is longer than {HEAD_MAX} bytes."))
-        elif self._reading == CHUNKED and (self._overhead > OVERHEAD_MAX or self._gap > GAP_MAX):
-            self._refuse(
-                BadFraming("Almost nothing of the chunked body is data.", remedy="send larger chunks")
-            )
-        elif self._body_open and self.exchange is not None and self.deadline is not NEVER:
-            self.deadline = self._clock() + BODY_TIMEOUT
-        if len(self._pending) >= PIPELINED:
-            self.pause()
-        return b""
 
     def eof_received(self) -> bool:
         """A FIN means gone: it cannot be told from a leaving client (SL-06)."""
@@ -419,59 +362,16 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._refuse(RequestTimeout(f"The request head did not arrive within {HEAD_TIMEOUT:g} s."))
 
-    # -- what the parser calls -----------------------------------------------------------------
+    # -- what the reader calls -----------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        if self._suspect:
-            self._suspect = False
-            self._message_ended()
-        if not self._resuming:
-            self._in_head = True
-            self._counted = self._count > 0
-            self._url, self._fields = b"", []
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # later ones are trailers and are ignored (HQ-10)
-            if not self._resuming:
-                self._fields.append((name, value))
-        else:
-            self._trailers += len(name) + len(value) + 4
-            if self._trailers > TRAILERS_MAX:
-                raise BadFraming(
-                    f"The trailers are longer than {TRAILERS_MAX} bytes.", remedy="leave them out"
-                )
-
-    def on_headers_complete(self) -> None:
-        if self._resuming:
-            self._resuming = False
-            return
-        self._in_head = False
-        if self._ended:
-            return
-        request = self._read_head()
-        socket = bool(request.upgrade) and request.offers_websocket
-        self._foreign = not socket and self._parser.should_upgrade()
-        self._reading = request.length
-        if request.length == CHUNKED:
-            first = len(request.method) + len(request.target) + 12
-            self._overhead = self._gap = max(0, self._count - head_size(first, self._fields))
-            self._trailers = 0
-        self._count = 0
-        if not request.keep_alive or socket:
-            self._last = True
+    def _message_began(self, request: Request, *, raw: bool) -> None:
         if self.exchange is None and not self._body_open and not self._pending and self.writable:
             self._start(request, ended=False)
         else:
-            self._current = Pending(request, raw=socket)
+            self._current = Pending(request, raw=raw)
             self._pending.append(self._current)
 
-    def on_body(self, data: bytes) -> None:
-        if self._reading == CHUNKED:
-            self._overhead -= 9 * len(data)  # a byte of data pays for itself and 8 bytes around it (LI-06)
-            self._gap = 0
+    def _message_data(self, data: bytes) -> None:
         if self._current is not None:
             self._hold(self._current, data)
         elif not self._body_open:
@@ -483,19 +383,7 @@ class ClientConnection(asyncio.Protocol):
             if self._discard <= 0:
                 self.close()
 
-    def on_message_complete(self) -> None:
-        if self._reading == CHUNKED and self._overhead > OVERHEAD_MAX:
-            self._suspect = True  # unless what is too much belongs to a next message; see `_feed`
-            return
-        if self._foreign:  # llhttp calls the message complete at the head of an upgrade offer
-            return
-        self._message_ended()
-
-    def _message_ended(self) -> None:
-        self._count = 0
-        self._reading = NO_BODY
-        if self._last:
-            self._ended = True
+    def _message_complete(self) -> None:
         if self._current is not None:
             self._current.ended = True
             self._current = None
@@ -512,27 +400,13 @@ class ClientConnection(asyncio.Protocol):
             self._discard = 0
             self._next(self._keep)
 
-    # -- what cannot be served -----------------------------------------------------------------
-
-    def _read_head(self) -> Request:
-        """The head the parser has just completed. Raises what it is refused with; the connection closes."""
-        parser, url = self._parser, self._url
-        version, method = parser.get_http_version(), parser.get_method()
-        if version not in ("1.1", "1.0"):
-            raise VersionNotSupported(f"HTTP/{version} is not spoken here; use HTTP/1.1.")
-        if method == b"CONNECT":
-            raise MethodNotAllowed("CONNECT is not offered: this is no forward proxy.")
-        targets.check_length(url)
-        if self._count > FIELD_MAX or not self._counted:  # else no limit can be passed
-            check_size(len(method) + len(url) + 12, self._fields)
-        request = read_request(method, url, 1 if version == "1.1" else 0, self._fields)
-        request.keep_alive = parser.should_keep_alive()
-        return request
-
-    def _garbage(self, exc: Exception) -> HestiaError:
-        if isinstance(exc, httptools.HttpParserInvalidMethodError):
-            return BadRequest("The request line does not begin with a method that is known here.")
-        return BadRequest(f"The bytes received are not valid HTTP/1.1 ({exc}).")
+    def _upgraded(self, rest: bytes) -> None:
+        if self._pending and self._pending[-1].raw:
+            self._hold(self._pending[-1], rest)
+        elif self.exchange is not None:
+            self._raw = True
+            if rest:
+                self.exchange.body(rest)
 
     def _refuse(self, error: HestiaError) -> None:
         """Answer what could not be parsed, in its turn, and close (SE-03)."""
@@ -559,28 +433,6 @@ class ClientConnection(asyncio.Protocol):
         self.write(self._refuse_with(error, self))
         self._linger()
 
-    def _upgraded(self, rest: bytes) -> bytes:
-        """The parser stops behind an upgrade offer. A WebSocket takes the rest as its first bytes; any other
-        offer is dropped, and parsing goes on with a fresh parser (0.4 point 2, UP-06)."""
-        if not self._foreign:
-            if self._pending and self._pending[-1].raw:
-                self._hold(self._pending[-1], rest)
-            elif self.exchange is not None:
-                self._raw = True
-                if rest:
-                    self.exchange.body(rest)
-            return b""
-        self._foreign = False
-        request = self._current.request if self._current is not None else None
-        framing = self._framing if request is None else request.length
-        self._parser = httptools.HttpRequestParser(self)
-        if framing == NO_BODY:
-            self._message_ended()
-        else:
-            self._resuming = True
-            self._parser.feed_data(made_up_head(framing))
-        return b"" if self._ended else rest
-
     def __repr__(self) -> str:
         return (
             f"<ClientConnection {self.peer}:{self.port} busy={self.exchange is not None} "
@@ -590,6 +442,12 @@ class ClientConnection(asyncio.Protocol):
 
 def _nowhere(data: bytes) -> None:
     """Where bytes go before there is a transport."""
+
+
+def plain_address(host: str) -> str:
+    """Without zone (FW-07); an IPv4 client of a socket for both kinds by its IPv4 address."""
+    host = host.partition("%")[0]
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
 def hung_up(fd: int) -> bool:

@@ -1,0 +1,223 @@
+"""Bytes of one client to messages: drives the parser, counts what it does not, refuses what it lets pass.
+
+Counts head bytes while a head is open (the parser joins the fragments of a field before it calls back) and
+what a chunked body costs beside its data. Owns nothing of what becomes of a message: that is `connection`.
+Source: proxy-semantics 0.4, U3…U28, LI-01…06.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import Final
+
+import httptools
+
+from hestia.core.errors import (
+    BadFraming,
+    BadRequest,
+    HeadTooLarge,
+    HestiaError,
+    MethodNotAllowed,
+    VersionNotSupported,
+)
+from hestia.http1 import target as targets
+from hestia.http1.framing import CHUNKED, NO_BODY, made_up_head
+from hestia.http1.heads import FIELD_MAX, HEAD_MAX, Field, Request, check_size, head_size, read_request
+
+OVERHEAD_MAX: Final = 16 * 1024  # bytes of chunk framing beyond 8 for each byte of data (LI-06)
+GAP_MAX: Final = 24 * 1024  # bytes of a chunked body in a row without data: one extension or the trailers
+TRAILERS_MAX: Final = 8 * 1024  # bytes (LI-05)
+_FRAMING_WORDS: Final = ("Content-Length", "Transfer-Encoding", "chunk")  # in what llhttp says of framing
+
+
+class RequestReader(asyncio.Protocol, ABC):
+    """The parsing half of a client connection. Fields by lifetime: the connection's, a head's, a body's."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._last = False  # the message being parsed is the last one
+        self._ended = False  # nothing that follows is parsed
+        # the open head
+        self._count = 0
+        self._in_head = False
+        self._counted = True  # the count has every byte of it
+        self._url = b""
+        self._fields: list[Field] = []
+        # the open body
+        self._reading = NO_BODY  # framing of the message being parsed, once its head is read
+        self._trailers = 0  # bytes
+        self._suspect = False  # it ended, with too much overhead so far as is known
+        self._overhead = 0  # bytes of a chunked body that are not its data
+        self._gap = 0  # bytes since the last data
+        self._foreign = False  # an upgrade offer that is not a WebSocket: the parser stops behind the head
+        self._resuming = False  # a made-up head is being fed
+
+    # -- what the connection makes of it -------------------------------------------------------
+
+    @abstractmethod
+    def _message_began(self, request: Request, *, raw: bool) -> None:
+        """A head was read. raw: what follows are the bytes of a WebSocket."""
+
+    @abstractmethod
+    def _message_data(self, data: bytes) -> None:
+        """A piece of the body of the message that began last."""
+
+    @abstractmethod
+    def _message_complete(self) -> None:
+        """The message that began last has ended."""
+
+    @abstractmethod
+    def _upgraded(self, rest: bytes) -> None:
+        """The parser has stopped behind a WebSocket handshake; rest: what came with it."""
+
+    @abstractmethod
+    def _refuse(self, error: HestiaError) -> None:
+        """What came cannot be served; nothing that follows is parsed (SE-03)."""
+
+    # -- driving the parser --------------------------------------------------------------------
+
+    def _read(self, data: bytes) -> None:
+        """Parse one read."""
+        size = len(data)
+        self._count += size
+        if self._reading == CHUNKED:
+            self._overhead += size
+            self._gap += size
+        while data:
+            data = self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parse, and return what is to be parsed anew."""
+        stopped = -1
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgraded:
+            stopped = upgraded.args[0]
+        except httptools.HttpParserCallbackError as exc:
+            cause = exc.__cause__ or exc.__context__
+            if not isinstance(cause, HestiaError):
+                raise
+            self._refuse(cause)
+            return b""
+        except httptools.HttpParserError as exc:
+            self._refuse(_garbage(exc))
+            return b""
+        if stopped >= 0:
+            return self._stopped(data[stopped:])
+        if self._in_head:
+            if self._count > HEAD_MAX:
+                self._refuse(HeadTooLarge(f"The request head is longer than {HEAD_MAX} bytes."))
+        elif self._reading == CHUNKED and (self._overhead > OVERHEAD_MAX or self._gap > GAP_MAX):
+            self._refuse(
+                BadFraming("Almost nothing of the chunked body is data.", remedy="send larger chunks")
+            )
+        return b""
+
+    def _stopped(self, rest: bytes) -> bytes:
+        """The parser stops behind an upgrade offer. A WebSocket takes the rest as its first bytes; any other
+        offer is dropped, and parsing goes on with a fresh parser (0.4 point 2, UP-06)."""
+        if not self._foreign:
+            self._upgraded(rest)
+            return b""
+        self._foreign = False
+        self._parser = httptools.HttpRequestParser(self)
+        if self._reading == NO_BODY:
+            self._ended_here()
+        else:
+            self._resuming = True
+            self._parser.feed_data(made_up_head(self._reading))
+        return b"" if self._ended else rest
+
+    # -- what the parser calls -----------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._suspect:
+            self._suspect = False
+            self._ended_here()
+        if not self._resuming:
+            self._in_head = True
+            self._counted = self._count > 0
+            self._url, self._fields = b"", []
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # later ones are trailers and are ignored (HQ-10)
+            self._fields.append((name, value))
+        elif not self._resuming:
+            self._trailers += len(name) + len(value) + 4
+            if self._trailers > TRAILERS_MAX:
+                raise BadFraming(
+                    f"The trailers are longer than {TRAILERS_MAX} bytes.", remedy="leave them out"
+                )
+
+    def on_headers_complete(self) -> None:
+        if self._resuming:
+            self._resuming = False
+            return
+        self._in_head = False
+        if self._ended:
+            return
+        request = self._read_head()
+        socket = bool(request.upgrade) and request.offers_websocket
+        self._foreign = not socket and self._parser.should_upgrade()
+        self._reading = request.length
+        if request.length == CHUNKED:
+            first = len(request.method) + len(request.target) + 12
+            self._overhead = self._gap = max(0, self._count - head_size(first, self._fields))
+            self._trailers = 0
+        self._count = 0
+        if not request.keep_alive or socket:
+            self._last = True
+        self._message_began(request, raw=socket)
+
+    def on_body(self, data: bytes) -> None:
+        if self._reading == CHUNKED:
+            self._overhead -= 9 * len(data)  # a byte of data pays for itself and 8 bytes around it (LI-06)
+            self._gap = 0
+        self._message_data(data)
+
+    def on_message_complete(self) -> None:
+        if self._reading == CHUNKED and self._overhead > OVERHEAD_MAX:
+            self._suspect = True  # unless what is too much belongs to a next message; see `_feed`
+            return
+        if self._foreign:  # llhttp calls the message complete at the head of an upgrade offer
+            return
+        self._ended_here()
+
+    def _ended_here(self) -> None:
+        self._count = 0
+        self._reading = NO_BODY
+        if self._last:
+            self._ended = True
+        self._message_complete()
+
+    def _read_head(self) -> Request:
+        """The head the parser has just completed. Raises what it is refused with; the connection closes."""
+        parser, url = self._parser, self._url
+        version, method = parser.get_http_version(), parser.get_method()
+        if version not in ("1.1", "1.0"):
+            raise VersionNotSupported(f"HTTP/{version} is not spoken here; use HTTP/1.1.")
+        if method == b"CONNECT":
+            raise MethodNotAllowed("CONNECT is not offered: this is no forward proxy.")
+        targets.check_length(url)
+        if self._count > FIELD_MAX or not self._counted:  # else no limit can be passed
+            check_size(len(method) + len(url) + 12, self._fields)
+        request = read_request(method, url, 1 if version == "1.1" else 0, self._fields)
+        request.keep_alive = parser.should_keep_alive()
+        return request
+
+
+def _garbage(exc: Exception) -> HestiaError:
+    """What the parser refused, by kind (ER-04)."""
+    if isinstance(exc, httptools.HttpParserInvalidMethodError):
+        return BadRequest("The request line does not begin with a method that is known here.")
+    text = str(exc)
+    if any(word in text for word in _FRAMING_WORDS):
+        return BadFraming(
+            f"It is not certain where the request's body ends ({text}).",
+            remedy="send one Content-Length or Transfer-Encoding: chunked",
+        )
+    return BadRequest(f"The bytes received are not valid HTTP/1.1 ({text}).")
