@@ -1,5 +1,7 @@
 """Cold starts of Hestia: from the instant a service could answer to the first byte its client sees.
 
+Owns the services that become ready late and the gateway before them; `waiters` asks one of them many times.
+
 Every start is of a service of its own that nobody asked for before. Both instants are CLOCK_MONOTONIC, one
 written down by the service, the other taken here; half of the services do not listen until they are ready,
 the other half listen and answer 503 to the probe.
@@ -32,18 +34,29 @@ class ColdStart:
     late: float
 
 
+def service(journal: Path, delay: float, way: str) -> dict[str, object]:
+    """A service that can answer `delay` seconds after its start, and writes `journal` then."""
+    command = [sys.executable, "-S", "-E", str(SERVER), "{port}", str(journal), f"{delay:.4f}", way]
+    return {"engine": {"type": "process", "command": command}, "health_url": "http://127.0.0.1:{port}/health"}
+
+
+def gateway_of(folder: Path, services: dict[str, dict[str, object]]) -> Program:
+    """A gateway of its own with these services. Raises ProgramFailed, PeerMissing."""
+    config, port = peers.hestia_config(folder, services), free_port()
+    command = [*peers.hestia_program(), "serve", "--config", str(config), "--port", str(port)]
+    env = {**peers.HESTIA_ENV, "HOME": str(folder), "XDG_STATE_HOME": str(folder)}
+    return start("hestia-cold", command, port=port, folder=folder, path="/healthz", env=env)
+
+
 def _services(
     folder: Path, starts: int, seed: int
 ) -> tuple[dict[str, dict[str, object]], list[tuple[str, float]]]:
-    chance, services, plan = random.Random(seed), {}, []
+    chance = random.Random(seed)
+    services: dict[str, dict[str, object]] = {}
+    plan: list[tuple[str, float]] = []
     for number in range(starts):
         way, delay = ("listen", "health")[number % 2], chance.uniform(SHORTEST, LONGEST)
-        journal = folder / f"ready-{number}"
-        command = [sys.executable, "-S", "-E", str(SERVER), "{port}", str(journal), f"{delay:.4f}", way]
-        services[f"late-{number}"] = {
-            "engine": {"type": "process", "command": command},
-            "health_url": "http://127.0.0.1:{port}/health",
-        }
+        services[f"late-{number}"] = service(folder / f"ready-{number}", delay, way)
         plan.append((way, delay))
     return services, plan
 
@@ -52,10 +65,7 @@ def cold_starts(folder: Path, starts: int, seed: int) -> list[ColdStart]:
     """Wake so many services, one after the other. Raises LoadFailed, ProgramFailed, PeerMissing."""
     folder.mkdir(parents=True, exist_ok=True)
     services, plan = _services(folder, starts, seed)
-    config, port = peers.hestia_config(folder, services), free_port()
-    command = [*peers.hestia_program(), "serve", "--config", str(config), "--port", str(port)]
-    env = {**peers.HESTIA_ENV, "HOME": str(folder), "XDG_STATE_HOME": str(folder)}
-    gateway = start("hestia-cold", command, port=port, folder=folder, path="/healthz", env=env)
+    gateway = gateway_of(folder, services)
     try:
         found = []
         for number, (way, delay) in enumerate(plan):

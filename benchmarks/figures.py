@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 DIRECT = "direct"
-NGINX, ENVOY, CADDY, HESTIA = "nginx", "envoy", "caddy", "hestia"
-ORDER = (DIRECT, NGINX, ENVOY, CADDY, HESTIA)
+NGINX, HAPROXY, ENVOY, CADDY, HESTIA = "nginx", "haproxy", "envoy", "caddy", "hestia"
+ORDER = (DIRECT, NGINX, HAPROXY, ENVOY, CADDY, HESTIA)
 
 Show = Callable[[float], str]
 
@@ -115,6 +115,8 @@ class Goal:
             return "not measured"
         if self.met:
             return "met"
+        if not self.limit:
+            return "**missed**"
         return f"**missed by {abs(self.found / self.limit - 1) * 100:.0f} %**"
 
 

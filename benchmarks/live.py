@@ -1,4 +1,4 @@
-"""Long exchanges: one large download, many token streams, a WebSocket echo. One poll loop in this process."""
+"""Long exchanges: one large body down or up, many token streams, a WebSocket echo; in this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-from benchmarks.load import LENGTH, LoadFailed
+from benchmarks.load import LENGTH, Answer, LoadFailed
 
 STREAMS, PACE = 500, 0.05  # streams at once; seconds between two chunks of one
 SOCKETS, MESSAGE = 32, b"m" * 64
@@ -16,14 +16,14 @@ _EVENT = re.compile(rb"data: (\d{20}) ")
 
 
 @dataclass(frozen=True)
-class Download:
-    """One large answer. size in bytes, seconds from the request to the last byte."""
+class Transfer:
+    """One large body. size in bytes, seconds from the request to the last byte of the answer."""
 
     size: int
     seconds: float
 
 
-def download(port: int, path: str) -> Download:
+def download(port: int, path: str) -> Transfer:
     """Read one answer with Content-Length to its end and throw it away. Raises LoadFailed."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
         began = time.monotonic()
@@ -44,7 +44,30 @@ def download(port: int, path: str) -> Download:
             if got == 0:
                 raise LoadFailed(f"port {port} closed {left} bytes before the end of {path}")
             left -= got
-        return Download(size, time.monotonic() - began)
+        return Transfer(size, time.monotonic() - began)
+
+
+def upload(port: int, path: str, size: int) -> Transfer:
+    """Send a body of `size` bytes and wait for the answer, which names what arrived. Raises LoadFailed."""
+    piece = bytes(1 << 18)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+        began = time.monotonic()
+        sock.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
+            f"Content-Length: {size}\r\n\r\n".encode()
+        )
+        try:
+            for _ in range(size // len(piece)):
+                sock.sendall(piece)
+        except ConnectionError as exc:
+            raise LoadFailed(f"port {port} broke the upload off: {exc}") from exc
+        answer, data = Answer(), sock.recv(65536)
+        while not answer.take(data):
+            data = sock.recv(65536)
+        took = time.monotonic() - began
+    if not data.endswith(str(size).encode()):
+        raise LoadFailed(f"port {port} did not carry the whole body: {data[-300:]!r}")
+    return Transfer(size, took)
 
 
 def streams(port: int, path: str, seconds: float) -> list[float]:

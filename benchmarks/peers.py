@@ -2,7 +2,7 @@
 
 The same job: strip the prefix `/services/<id>`, one worker, keep-alive to the upstream, X-Request-ID made and
 passed on both ways, X-Forwarded-* set, an access line per request into a file (buffered where the proxy can),
-no TLS, no body buffering for the live service. Who measures is `load` and its siblings.
+no TLS, no body kept in a file, no buffering for the live service. Who measures is `load` and its siblings.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.figures import CADDY, ENVOY, HESTIA, NGINX
+from benchmarks.figures import CADDY, ENVOY, HAPROXY, HESTIA, NGINX
 from benchmarks.programs import Program, free_port, start
 
-BENCH, LIVE = "/services/bench", "/services/live"
+BENCH, LIVE, SINK = "/services/bench", "/services/live", "/services/sink"
 SMALL = f"{BENCH}/small"
 INSTALL_LIMIT = 240.0  # seconds for pip or apt
 
@@ -30,10 +30,14 @@ class PeerMissing(Exception):
 
 @dataclass(frozen=True)
 class Upstreams:
-    """Where the services are: `bench` is nginx with small and large answers, `live` streams and echoes."""
+    """Where the services are.
+
+    bench: nginx with small and large answers. live: streams and echoes. sink: takes large bodies.
+    """
 
     bench: int
     live: int
+    sink: int
 
 
 @dataclass(frozen=True)
@@ -133,9 +137,14 @@ def _nginx_command(program: str, folder: Path, port: int, up: Upstreams) -> list
   access_log {folder}/access.log combined buffer=64k flush=1s;
   upstream bench {{ server 127.0.0.1:{up.bench}; keepalive 64; keepalive_requests 100000000; }}
   upstream live {{ server 127.0.0.1:{up.live}; keepalive 600; }}
+  upstream sink {{ server 127.0.0.1:{up.sink}; keepalive 64; }}
+  proxy_max_temp_file_size 0; client_max_body_size 0;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location {BENCH}/ {{ proxy_pass http://bench/; proxy_set_header Connection ''; {common} }}
+    location {SINK}/ {{
+      proxy_pass http://sink/; proxy_set_header Connection ''; proxy_request_buffering off; {common}
+    }}
     location {LIVE}/ {{
       proxy_pass http://live/; proxy_buffering off; proxy_read_timeout 600s;
       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_field; {common}
@@ -152,6 +161,51 @@ def find_nginx() -> Peer:
     program = apt_install("nginx", "nginx")
     version = _first_line(program, "-v").rpartition("/")[2]
     return Peer(NGINX, version, lambda folder, port, up: _nginx_command(program, folder, port, up), {})
+
+
+# -- HAProxy ---------------------------------------------------------------------------------------
+
+
+def _haproxy_command(program: str, folder: Path, port: int, up: Upstreams) -> list[str]:
+    ports = {"bench": up.bench, "live": up.live, "sink": up.sink}
+    choice = "".join(f"  use_backend {name} if {{ path_beg /services/{name}/ }}\n" for name in ports)
+    backends = "".join(
+        f"backend {name}\n  http-reuse always\n  http-request replace-path /services/{name}/(.*) /\\1\n"
+        f"  server one 127.0.0.1:{one}\n"
+        for name, one in ports.items()
+    )
+    # Lines go to its own output, the one file it can write itself; it writes each of them at once.
+    (folder / "haproxy.cfg").write_text(
+        f"""global
+  nbthread 1
+  maxconn 4096
+  log stdout format raw daemon info
+defaults
+  mode http
+  log global
+  option httplog
+  timeout connect 5s
+  timeout client 600s
+  timeout server 600s
+  timeout tunnel 600s
+frontend front
+  bind 127.0.0.1:{port} backlog 4096
+  unique-id-format %[uuid()]
+  unique-id-header X-Request-ID
+  http-response set-header X-Request-ID %[unique-id]
+  option forwardfor
+  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+{choice}{backends}"""
+    )
+    return [program, "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def find_haproxy() -> Peer:
+    """HAProxy of the distribution. Raises PeerMissing."""
+    program = apt_install("haproxy", "haproxy")
+    version = _first_line(program, "-v").split()[2]
+    return Peer(HAPROXY, version, lambda folder, port, up: _haproxy_command(program, folder, port, up), {})
 
 
 # -- Caddy -----------------------------------------------------------------------------------------
@@ -175,7 +229,7 @@ def _caddy_command(program: str, folder: Path, port: int, up: Upstreams) -> list
         f"http://:{port} {{\n  bind 127.0.0.1\n  header X-Request-ID {{http.request.uuid}}\n"
         f"  log {{\n    output file {folder}/access.log {{\n      roll_disabled\n    }}\n"
         "    format json\n  }\n"
-        f"{service(BENCH, up.bench)}{service(LIVE, up.live)}}}\n"
+        f"{service(BENCH, up.bench)}{service(LIVE, up.live)}{service(SINK, up.sink)}}}\n"
     )
     return [program, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
 
@@ -239,7 +293,7 @@ def _envoy_command(program: str, folder: Path, port: int, up: Upstreams) -> list
                 {
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [_envoy_route(BENCH, "bench"), _envoy_route(LIVE, "live")],
+                    "routes": [_envoy_route(f"/services/{name}", name) for name in ("bench", "live", "sink")],
                 }
             ]
         },
@@ -249,7 +303,8 @@ def _envoy_command(program: str, folder: Path, port: int, up: Upstreams) -> list
         "address": _address(port),
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
-    clusters = [_envoy_cluster("bench", up.bench), _envoy_cluster("live", up.live)]
+    ports = {"bench": up.bench, "live": up.live, "sink": up.sink}
+    clusters = [_envoy_cluster(name, port) for name, port in ports.items()]
     bootstrap = {"static_resources": {"listeners": [listener], "clusters": clusters}}
     (folder / "envoy.json").write_text(json.dumps(bootstrap, indent=1))
     flags = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
@@ -281,6 +336,11 @@ def hestia_program() -> list[str]:
     raise PeerMissing("hestia is not installed; try: scripts/dev.sh setup")
 
 
+def elsewhere(port: int) -> dict[str, object]:
+    """A service that runs on this port without us."""
+    return {"base_url": f"http://127.0.0.1:{port}", "engine": {"type": "none"}}
+
+
 def hestia_config(folder: Path, services: dict[str, dict[str, object]]) -> Path:
     """Write a configuration file; JSON is YAML."""
     path = folder / "hestia_config.yml"
@@ -293,20 +353,16 @@ HESTIA_ENV = {"HESTIA_ENV_SERVICES": "off", "HESTIA_LOG_FORMAT": "json"}
 
 
 def _hestia_command(program: list[str], folder: Path, port: int, up: Upstreams) -> list[str]:
-    config = hestia_config(
-        folder,
-        {
-            "bench": {"base_url": f"http://127.0.0.1:{up.bench}", "engine": {"type": "none"}},
-            "live": {"base_url": f"http://127.0.0.1:{up.live}", "engine": {"type": "none"}},
-        },
-    )
+    ports = {"bench": up.bench, "live": up.live, "sink": up.sink}
+    services = {name: elsewhere(port) for name, port in ports.items()}
+    config = hestia_config(folder, services)
     return [*program, "serve", "--config", str(config), "--port", str(port)]
 
 
 def find_hestia() -> Peer:
     """Hestia of this checkout. Raises PeerMissing."""
     program = hestia_program()
-    version = _first_line(*program, "--version")
+    version = _first_line(*program, "--version").removeprefix("hestia ")
     return Peer(
         HESTIA, version, lambda folder, port, up: _hestia_command(program, folder, port, up), HESTIA_ENV
     )

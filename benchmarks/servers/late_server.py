@@ -3,8 +3,9 @@
     late_server.py PORT JOURNAL SECONDS listen|health
 
 `listen`: nobody listens until then. `health`: it listens at once and answers 503 until then. The journal gets
-one number, the CLOCK_MONOTONIC instant (seconds) from which a request is answered with 200. It ends by itself
-after two minutes, so that a broken run leaves nothing.
+one number, the CLOCK_MONOTONIC instant (seconds) from which a request is answered with 200; JOURNAL.starts
+gets a line per start. What is no probe is answered with its number, counted in the order of arrival. It ends
+by itself after two minutes, so that a broken run leaves nothing.
 """
 
 import os
@@ -14,10 +15,12 @@ import sys
 import time
 
 LIFETIME = 120.0
-port, journal, delay, way = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4]
+port, journal, delay, way = (int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4])
 began = time.monotonic()
 selector = selectors.DefaultSelector()
-ready = False
+ready, counted = False, 0
+with open(journal + ".starts", "a") as starts:
+    starts.write(f"{os.getpid()}\n")
 
 
 def answer(status: str, body: str) -> bytes:
@@ -27,12 +30,21 @@ def answer(status: str, body: str) -> bytes:
     )
 
 
+def respond(head: bytes) -> bytes:
+    """To a probe: whether it is ready; to others: their number."""
+    global counted
+    if head.startswith(b"GET /health"):
+        return answer("200 OK", "warm\n") if ready else answer("503 Service Unavailable", "")
+    counted += 1
+    return answer("200 OK", f"{counted}\n")
+
+
 def listen() -> None:
     """Accept from now on."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
-    listener.listen(128)
+    listener.listen(4096)
     selector.register(listener, selectors.EVENT_READ, None)
 
 
@@ -70,7 +82,6 @@ while time.monotonic() < began + LIFETIME:
             continue
         key.data.extend(data)
         while (end := key.data.find(b"\r\n\r\n")) >= 0:
+            head = bytes(key.data[:end])
             del key.data[: end + 4]
-            key.fileobj.sendall(
-                answer("200 OK", "warm\n") if ready else answer("503 Service Unavailable", "")
-            )
+            key.fileobj.sendall(respond(head))
