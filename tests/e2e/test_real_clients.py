@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.called import run
 from tests.e2e.conftest import NODE_CLIENTS, need_module, node, tiny_llm, tool
 from tests.e2e.served import Served, serving
 from tests.fakes.facts import eventually
@@ -84,28 +85,6 @@ async def model(tmp_path: Path, real_python: str) -> AsyncIterator[Served]:
     command = [real_python, str(tiny_llm()), "--port", "{port}", "--model", str(tmp_path / "tiny.gguf")]
     async with gateway(tmp_path, *command) as running:
         yield running
-
-
-async def run(*words: str | Path) -> str:
-    """What a program writes; it has to end well."""
-    # CI keeps colours off and proxies out; a client must not find another way to 127.0.0.1.
-    env = {name: text for name, text in os.environ.items() if not name.lower().endswith("_proxy")}
-    process = await asyncio.create_subprocess_exec(
-        *map(str, words),
-        env=env,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(100):
-            out, err = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    assert process.returncode == 0, (words, process.returncode, err.decode()[-2000:])
-    return out.decode()
 
 
 async def is_cold(served: Served) -> None:
