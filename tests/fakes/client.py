@@ -34,14 +34,17 @@ class Client(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     @classmethod
-    async def connect(cls, address: tuple[str, int], *, receive_buffer: int = 0) -> Self:
-        """Connect. receive_buffer: size of the kernel's buffer in bytes, 0 for the default."""
+    async def connect(cls, address: tuple[str, int], *, receive_buffer: int = 0, source: str = "") -> Self:
+        """Connect. receive_buffer: size of the kernel's buffer in bytes, 0 for the default. source: own
+        address, "" for any."""
         raw = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         raw.setblocking(False)
         if receive_buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         loop = asyncio.get_running_loop()
         try:
+            if source:
+                raw.bind((source, 0))
             async with asyncio.timeout(PATIENCE):
                 await loop.sock_connect(raw, address)
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

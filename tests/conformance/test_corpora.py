@@ -1,0 +1,61 @@
+"""gunicorn's and llhttp's inputs at the edge and behind it: each has the verdict that is stored for it.
+
+The recording upstream reads with h11: whatever reaches it is what a strict reader understands too.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes.upstream import RawUpstream
+from tests.integration.conftest import MakeClient, MakeUpstream
+from tests.integration.harness import MakeGateway
+
+from .cases import Case, groups, load
+from .replay import ANSWERS, everything, replayed
+from .responses import answered
+
+REQUESTS = [(corpus, group) for corpus in ("gunicorn", "llhttp_requests") for group in groups(corpus)]
+LONG = 3000  # bytes; longer ones are sent whole only
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "byte by byte"])
+@pytest.mark.parametrize(("corpus", "group"), REQUESTS)
+async def test_t_bf_26_requests_of_other_parsers_tests(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient, corpus: str, group: str, *, cut: bool
+) -> None:
+    """Also SE-13: the smuggling cases are among them."""
+    cases = [case for case in load(corpus) if case.group == group and not (cut and len(case.data) > LONG)]
+    upstream: RawUpstream = await raw(ANSWERS)
+    gw = await gateway(everything(upstream, cases))
+    wrong = []
+    for case in cases:
+        client = await connect(gw)
+        found = await replayed(gw, upstream, client, case, cut=cut)
+        if found != case:
+            wrong.append(_difference(case, found))
+        await client.close()
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("group", groups("llhttp_responses"))
+async def test_bf_12_answers_of_another_parsers_tests(gateway: MakeGateway, group: str) -> None:
+    cases = [case for case in load("llhttp_responses") if case.group == group]
+    found = await answered(gateway, cases)
+    wrong = [_difference(case, one) for case, one in zip(cases, found, strict=True) if case != one]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("corpus", ["gunicorn", "llhttp_requests", "llhttp_responses"])
+def test_every_difference_to_their_origin_has_a_reason(corpus: str) -> None:
+    cases = load(corpus)
+    assert [case.name for case in cases if case.differs and not case.why] == []
+    assert [case.name for case in cases if case.why and not case.differs] == []
+    assert len({case.name for case in cases}) == len(cases)
+
+
+def _difference(expected: Case, found: Case) -> str:
+    return (
+        f"{expected.name} {expected.data[:120]!r}: expected {expected.answers} upstream {expected.upstream}, "
+        f"found {found.answers} upstream {found.upstream}"
+    )
