@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import pytest
@@ -158,23 +156,24 @@ async def test_se_13_connections_that_a_server_closed_are_not_used_again(
 
 async def ask_after_idling(route: Route) -> None:
     async with route.served.client() as client:
-        for _ in range(3):
+        for number in range(3):
             await client.send(request("POST", route.path("echo"), host=route.host, body=b"again"))
             answer = await client.response("POST")
-            assert (answer.status, bytes(answer.body)) == (200, b"again"), route.server
-            await eventually(lambda: not connections(route), f"{route.server.name} to close idle connections")
+            assert (answer.status, bytes(answer.body)) == (200, b"again"), (route.server, number)
+            await until_unconnected(route)
 
 
-def connections(route: Route) -> list[object]:
-    """Connections from the gateway to the server."""
-    gateway = psutil.Process(route.served.process.pid)
-    named = {route.server.name, f"{route.server.name}_server"}
-    [command] = [
-        words
-        for words in (child.cmdline() for child in gateway.children())
-        if named & {Path(word).stem for word in words}
-    ]
-    [port] = [int(word.rpartition(":")[2]) for word in command if re.search(r"(^|:)\d{4,5}$", word)]
+async def until_unconnected(route: Route) -> None:
+    """Wait until the server has closed the connections that it was asked on."""
+    [instance] = (await route.served.status(route.server.name))["instances"]
+    address = instance["address"]
+    await eventually(lambda: not connections(route.served, address), f"{route.server.name} to close them")
+
+
+def connections(served: Served, address: str) -> list[object]:
+    """Connections from the gateway to a server."""
+    port = int(address.rpartition(":")[2])
+    gateway = psutil.Process(served.process.pid)
     return [one for one in gateway.net_connections("tcp") if one.raddr and one.raddr.port == port]
 
 
