@@ -132,10 +132,12 @@ class _Reader:
         self._documents = 0
 
     def take(self, event: yaml.Event) -> None:
-        match event:
-            case yaml.ScalarEvent():
+        if type(event) is yaml.ScalarEvent:  # most of them; with 10,000 services the ladder costs
+            if event.tag is not None:
                 self._refuse_tag(event)
-                self._add(_scalar(event, self._place(event)), event.anchor)
+            self._add(_scalar(event, self._place(event)), event.anchor)
+            return
+        match event:
             case yaml.MappingStartEvent():
                 self._start(Node({}, self._place(event)), event)
             case yaml.SequenceStartEvent():

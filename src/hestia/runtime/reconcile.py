@@ -7,7 +7,8 @@ nobody told us (RD-15). Adoption after a restart of the gateway and the periodic
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 
 from hestia.core import lifecycle as lc
 from hestia.core.errors import EngineError, HestiaError, StartFailed, UpstreamDisconnected
@@ -21,6 +22,8 @@ from hestia.runtime.starts import Jobs, StartJob
 from hestia.runtime.tasks import Tasks
 
 LOOK_CACHE = 1.0  # seconds for which a look at an address answers further questions (RD-15)
+LOOKS_BEGUN = 50  # looks begun in one go where all services are asked for: a few milliseconds
+LOOKS_OPEN = 1000  # looks that may be under way then: each has a socket
 
 
 class Watcher:
@@ -109,12 +112,28 @@ class Watcher:
 
     async def look(self, service: ServiceId) -> None:
         """Look at the address of a service, at most once a second, one look for everybody who asks."""
+        task = self._looking(service)
+        if not task.done():
+            await asyncio.wait({task})
+
+    async def look_at_all(self, services: Sequence[ServiceId]) -> None:
+        """The same for many, begun little by little, so that requests pass in between."""
+        under_way: deque[set[asyncio.Task[None]]] = deque()
+        for first in range(0, len(services), LOOKS_BEGUN):
+            under_way.append({self._looking(service) for service in services[first : first + LOOKS_BEGUN]})
+            await asyncio.sleep(0)
+            if len(under_way) > LOOKS_OPEN // LOOKS_BEGUN:
+                await asyncio.wait(under_way.popleft())
+        for looks in under_way:
+            await asyncio.wait(looks)
+
+    def _looking(self, service: ServiceId) -> asyncio.Task[None]:
+        """The look under way, or that of just now, or a new one."""
         at, task = self._looks.get(service, (-LOOK_CACHE, None))
         if task is None or (task.done() and self._clock() - at >= LOOK_CACHE):
             task = self._tasks.spawn(self._look_now(service), f"look {service}")
             self._looks[service] = (self._clock(), task)
-        if not task.done():
-            await asyncio.wait({task})
+        return task
 
     async def _look_now(self, service: ServiceId) -> None:
         record = self._world.service(service)
