@@ -7,7 +7,7 @@ Foreign exceptions are translated where the foreign call is made, always with `f
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class HestiaError(Exception):
@@ -49,6 +49,13 @@ class HestiaError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"
+
+    def twin(self) -> Self:
+        """A copy that one request may add to, where many are told the same."""
+        twin = type(self).__new__(type(self))
+        twin.args = self.args
+        twin.__dict__.update(self.__dict__)
+        return twin
 
 
 class InternalError(HestiaError):

@@ -14,9 +14,11 @@ from hestia.core.model import IdleWebSocket
 def next_look(use: Use, *, waiting: int, idle_timeout: float, sockets: IdleWebSocket, now: float) -> float:
     """Loop-clock seconds at which to look again; at or before `now` means that it is idle.
 
-    Plain leases veto (ID-02); silent sockets do not, unless `open` says so (ID-03); waiters veto.
+    Plain leases veto (ID-02); silent sockets do not, unless `open` says so (ID-03), and quiet leases never
+    (CQ-11); waiters veto.
     """
-    held = use.open if sockets is IdleWebSocket.OPEN else use.open - use.sockets
+    all_hold = sockets is IdleWebSocket.OPEN
+    held = any(not lease.is_quiet and (all_hold or not lease.is_socket) for lease in use.leases)
     if held or waiting:
         return now + idle_timeout
     return use.last_used + idle_timeout

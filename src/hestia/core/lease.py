@@ -104,12 +104,12 @@ class Use:
 class Lease:
     """Right to send one request to one generation of one instance, until its response ends."""
 
-    __slots__ = ("holder", "is_socket", "use")
+    __slots__ = ("holder", "is_quiet", "is_socket", "use")
 
     def __init__(self, use: Use) -> None:
         self.use = use
         self.holder: Holder | None = None
-        self.is_socket = False
+        self.is_socket = self.is_quiet = False
 
     @property
     def endpoint(self) -> Endpoint:
@@ -121,9 +121,14 @@ class Lease:
             self.is_socket = True
             self.use.sockets += 1
 
+    def hush(self) -> None:
+        """From here on it is no use of the instance and does not keep it up (CQ-11)."""
+        self.is_quiet = True
+
     def touched(self, now: float) -> None:
         """A data frame passed."""
-        self.use.last_used = now
+        if not self.is_quiet:
+            self.use.last_used = now
 
     def close(self, now: float) -> bool:
         """Give the lease back; safe to call twice. True when this was the call that did it."""
@@ -133,7 +138,8 @@ class Lease:
         use.leases.discard(self)
         if self.is_socket:
             use.sockets -= 1
-        use.last_used = now
+        if not self.is_quiet:
+            use.last_used = now
         self.holder = None
         return True
 

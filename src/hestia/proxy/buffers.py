@@ -6,7 +6,6 @@ Source: proxy-semantics RF-03, SB-12.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 SPOOL_LIMIT: Final = 256 * 1024  # bytes of a body kept while there is no connection (CQ-06)
@@ -61,28 +60,3 @@ class Copy:
         self._buffers.copies -= self.size
         self._buffers.held -= self.size
         self.parts, self.size, self.good = [], 0, False
-
-
-class Spool:
-    """Pieces of a body that wait for a connection. Made when the first one comes."""
-
-    __slots__ = ("_buffers", "parts", "size")
-
-    def __init__(self, buffers: Buffers, parts: Iterable[bytes] = ()) -> None:
-        self._buffers = buffers
-        self.parts: list[bytes] = []
-        self.size = 0
-        for data in parts:
-            self.add(data)
-
-    def add(self, data: bytes) -> None:
-        self.parts.append(data)
-        self.size += len(data)
-        self._buffers.held += len(data)
-
-    def take(self) -> list[bytes]:
-        """The pieces; the spool is empty then."""
-        parts, self.parts = self.parts, []
-        self._buffers.held -= self.size
-        self.size = 0
-        return parts

@@ -1,75 +1,56 @@
-"""One request and its answer: match, lease, attempts, relay, release. An object driven by callbacks.
+"""One request and its answer, from the first look at it to its end. An object driven by callbacks.
 
 There is no task: the client's connection, the queue, the pool and the upstream's connection call in, each
 in a plain function. Whatever the ending, `_end` runs once and gives everything back. Owns the order of
-things and the retry matrix; bytes are moved in `relay`, heads written in `rewrite`, and the wait for a
-cold service decided in `waiting`.
+things; bytes are moved in `relay`, attempts made in `attempts`, heads written in `rewrite`, and the wait for
+a cold service decided in `waiting`.
 
 Walk: begin → (waiting) → leased → (dialling) → connected → response_head → relay → end.
-Source: proxy-semantics RF, CQ, CA, UP, WS, NB.
+Source: proxy-semantics CQ, CA, UP, WS, NB.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hestia.core.errors import (
     BadFraming,
+    BadRequest,
     ClientGone,
     ExpectationFailed,
     HandshakeFailed,
     HestiaError,
-    InternalError,
     RequestTimeout,
-    UpstreamError,
     UpstreamProtocolError,
     UpstreamTimeout,
 )
 from hestia.core.lease import Lease
-from hestia.core.model import InstanceId
 from hestia.core.queue import Outcome, Waiter
-from hestia.core.routing import RouteKind
-from hestia.http1.framing import (
-    CHUNKED,
-    LAST_CHUNK,
-    NO_BODY,
-    UNTIL_CLOSE,
-    encode_chunk,
-)
+from hestia.core.routing import Match
+from hestia.core.rules import Rules, Underscores
+from hestia.http1.framing import UNTIL_CLOSE
 from hestia.http1.heads import Field, Request, Response
-from hestia.http1.upstream import UpstreamConnection
 from hestia.proxy import rewrite, splice
-from hestia.proxy.relay import NEVER, Relay
-from hestia.proxy.rewrite import Upstream
+from hestia.proxy.attempts import Attempts
+from hestia.proxy.relay import NEVER, too_large
 
 if TYPE_CHECKING:
     from hestia.edge.connection import ClientConnection
-    from hestia.http1.pool import Dial
     from hestia.proxy.service import DataPath
 
-log = logging.getLogger(__name__)
 
-CONTROL_CONNECT_TIMEOUT: Final = 5.0  # seconds; a unix socket in this process
-REFUSED_AFTER_HOT: Final = 2.0  # seconds after hot in which a refused connect is tried again (CQ-13)
-REFUSED_PAUSE: Final = 0.05  # seconds between such tries
-IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2, less TRACE
-
-
-class Exchange(Relay):
+class Exchange(Attempts):
     """One request on its way; see the module docstring for the walk."""
 
-    __slots__ = ("_dial", "_ended", "_failed", "_timer", "_waiter", "host")
+    __slots__ = ("_waiter",)
 
     def __init__(self, path: DataPath, client: ClientConnection, request: Request) -> None:
         super().__init__(path, client, request)
         self.host = b""
+        self.quiet = self._ended = False
+        self._dial = self._timer = self._fallback = None
         self._waiter: Waiter | None = None
-        self._dial: Dial | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._failed: dict[InstanceId, HestiaError] = {}
-        self._ended = False
+        self._failed = {}
 
     # -- from the request to a lease -----------------------------------------------------------
 
@@ -83,13 +64,33 @@ class Exchange(Relay):
                 self._upstream = self._path.control
                 self._connect()
                 return
+            if match.route.settings.rules is not None:
+                self._obey(match.route.settings.rules, match)
             lease = self._path.leases.acquire_nowait(match.route.service)
             if lease is not None:
                 self._leased(lease, self.started)
             else:
                 self._wait()
         except HestiaError as error:
-            self.fail(error)
+            self._refused(error)
+
+    def _obey(self, rules: Rules, match: Match) -> None:
+        """What the service says of single requests. Raises what this one is refused with."""
+        self._rules, request = rules, self.request
+        if request.length > rules.max_body:
+            raise too_large(rules)
+        if rules.underscores is not Underscores.KEEP:
+            names = {name.lower() for name, _ in request.fields if b"_" in name}
+            if names and rules.underscores is Underscores.REFUSE:
+                raise BadRequest(
+                    f"The service takes no header with _ in its name: {min(names).decode('latin-1')[:60]}.",
+                    remedy="send it with -, or say underscore_headers: keep",
+                )
+            request.drop(names)
+        self.quiet = rules.is_quiet(request.method, match.target, request.get(b"user-agent"))
+        if rules.request is not None:
+            request.drop(rules.request.gone)
+            request.passing += rules.request.lines
 
     def answer(self, status: int, fields: list[Field], body: bytes = b"", *, code: str = "") -> None:
         """Answer here and now, instead of the service."""
@@ -114,16 +115,10 @@ class Exchange(Relay):
             candidates=self._candidates(),
             deadline=limit,
             request_id=self.request_id,
+            quiet=self.quiet,
         )
         if not waiter.settled:
             self._waiter = waiter
-
-    def _candidates(self) -> tuple[InstanceId, ...] | None:
-        """Instances that have not failed this request; None while none has."""
-        if not self._failed or self._match is None or self._match.route is None:
-            return None
-        rest = [one.id for one in self._match.route.settings.instances if one.id not in self._failed]
-        return tuple(rest) or None
 
     def _granted(self, outcome: Outcome) -> None:
         self._waiter = None
@@ -133,172 +128,9 @@ class Exchange(Relay):
             else:
                 self._leased(outcome, self._path.clock())
         else:
-            self.fail(outcome)
+            self._refused(outcome)
 
-    def _leased(self, lease: Lease, now: float) -> None:
-        self._lease = lease
-        lease.holder = self
-        self.t_leased = now
-        match = self._match
-        assert match is not None
-        upstream = lease.use.data
-        if type(upstream) is not tuple:
-            upstream = self._path.upstreams(lease, match)
-        assert isinstance(upstream, tuple)
-        self._upstream = upstream[0] if match.kind is RouteKind.PREFIX else upstream[1]
-        self._connect()
-
-    # -- from the lease to a connection --------------------------------------------------------
-
-    def _connect(self) -> None:
-        assert self._upstream is not None
-        self._attempts += 1
-        connection = self._path.pool.checkout(
-            self._upstream.shelf, idempotent=(self.request.method in IDEMPOTENT) and not self._upgrade
-        )
-        if connection is not None:
-            self.reused = True
-            self._connected(connection, self.t_leased or self.started)
-            return
-        self.reused = False
-        self._dial_anew(self._upstream)
-
-    def _dial_anew(self, upstream: Upstream) -> None:
-        route = self._match.route if self._match is not None else None
-        self._dial = self._path.pool.dial(
-            upstream.shelf,
-            upstream.endpoint,
-            route.settings.connect_timeout if route is not None else CONTROL_CONNECT_TIMEOUT,
-            self._dialled,
-            tls_verify=route.settings.tls_verify if route is not None else True,
-        )
-
-    def broke(self) -> None:
-        """A bug of ours, already logged: 500 before a head was written, else truncation (T-ER-04)."""
-        self.fail(InternalError("The gateway broke while it served this request."), keep=False)
-
-    def _dialled(self, outcome: UpstreamConnection | UpstreamError) -> None:
-        try:
-            self._dial_ended(outcome)
-        except Exception:  # boundary: as in `edge.connection`, where the request did not have to wait
-            log.exception("A request broke", extra={"event_type": "request_broke"})
-            self.broke()
-
-    def _dial_ended(self, outcome: UpstreamConnection | UpstreamError) -> None:
-        self._dial = None
-        if self._ended:
-            if isinstance(outcome, UpstreamConnection):
-                outcome.abort()
-            return
-        if isinstance(outcome, UpstreamConnection):
-            self._connected(outcome, self._path.clock())
-        else:
-            self._unreachable(outcome)
-
-    def _unreachable(self, error: UpstreamError) -> None:
-        """Nothing was sent, so any method may try again (RF): here, then on the next instance."""
-        lease, clock = self._lease, self._path.clock
-        if lease is None:
-            self.fail(error)
-            return
-        if error.cause == "refused" and clock() - lease.use.hot_since < REFUSED_AFTER_HOT:
-            self._attempts -= 1
-            self._timer = self._path.later(REFUSED_PAUSE, self._again)
-            return
-        self._path.leases.connect_failed(lease, error)
-        self._retry(error)
-
-    def _again(self) -> None:
-        self._timer = None
-        if not self._ended:
-            self._connect()
-
-    def _retry(self, error: HestiaError) -> None:
-        """Give the lease back and try again within `retry_count`, else answer with what went wrong."""
-        match, lease = self._match, self._lease
-        assert match is not None
-        assert match.route is not None
-        settings = match.route.settings
-        if lease is not None:
-            self._failed[lease.use.key.instance] = error
-            if len(self._failed) == len(settings.instances):
-                self._failed.clear()
-            lease.holder = None
-            self._lease = None
-            self._path.leases.release(lease)
-        if self._attempts > settings.retry_count or self._path.clock() - self.started > settings.wait_limit:
-            self.fail(error)
-            return
-        # Who refuses may just have ended: its end is told within this pause, and the next attempt waits for
-        # a new start instead of knocking at the same closed door.
-        pause = max(settings.retry_delay, REFUSED_PAUSE if error.cause == "refused" else 0.0)
-        if pause:
-            self._timer = self._path.later(pause, self._take_again)
-        else:
-            self._take_again()
-
-    def _take_again(self) -> None:
-        self._timer = None
-        match = self._match
-        if self._ended or match is None or match.route is None:
-            return
-        try:
-            lease = self._path.leases.acquire_nowait(match.route.service, self._candidates())
-            if lease is not None:
-                self._leased(lease, self._path.clock())
-            else:
-                self._wait()
-        except HestiaError as error:
-            self.fail(error)
-
-    # -- the request goes out ------------------------------------------------------------------
-
-    def _connected(self, connection: UpstreamConnection, now: float) -> None:
-        """Write the head, and what of the body is here. From now on the body passes straight through."""
-        request, upstream, match = self.request, self._upstream, self._match
-        assert upstream is not None
-        assert match is not None
-        self._connection = connection
-        self.t_connected = now
-        connection.begin(self, no_body=request.method == b"HEAD")
-        head = rewrite.request_head(
-            request,
-            upstream,
-            match.target,
-            host=self.host,
-            forwarded=self._path.forwarded(self._client, request, self.host),
-            via=self._path.via,
-            request_id=self.id,
-        )
-        if request.length == NO_BODY:
-            connection.request_done = True
-            connection.write(head)
-            self._await_head(now)
-            return
-        if self._replay is None and self._may_replay():
-            self._replay = []
-        parts = [head]
-        for data in self._spool:
-            parts += encode_chunk((data,)) if request.length == CHUNKED else (data,)
-            self._keep_for_replay(data)
-        self._spool, self._spooled = [], 0
-        if self._end_of_body:
-            if request.length == CHUNKED:
-                parts.append(LAST_CHUNK)
-            connection.request_done = True
-        connection.write(b"".join(parts))
-        if self._end_of_body:
-            self._await_head(now)
-            return
-        if request.expects:
-            request.expects = False
-            self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._client.expect_body()
-        if connection.writable:
-            self._client.resume()
-
-    def _may_replay(self) -> bool:
-        return self.request.method in IDEMPOTENT
+    # -- the client's body ---------------------------------------------------------------------
 
     def body_failed(self, error: HestiaError) -> None:
         """The rest of the client's body cannot be parsed (BF-07: nothing is made up)."""
@@ -329,45 +161,6 @@ class Exchange(Relay):
             return
         self.body_failed(RequestTimeout("The rest of the request's body did not arrive within 60 s."))
 
-    # -- when the upstream's side breaks -------------------------------------------------------
-
-    def response_failed(self, error: UpstreamError, *, clean: bool) -> None:
-        """The upstream's side broke. clean: not one byte of an answer came (RF matrix)."""
-        self._connection = None
-        if self._socket is not None:
-            self._socket.upstream_ended()
-            return
-        if self._head is not None:
-            self.response_flush()
-            self._cut("upstream", error.code)
-            return
-        if clean and self._may_repeat():
-            self._deadline = NEVER  # the next attempt, and a wait before it, have their own (CQ-08)
-            if self._replay is not None:
-                self._spool, self._replay = self._replay, None
-                self._spooled, self._replay_size = self._replay_size, 0
-            if self.reused:
-                self._attempts -= 1  # a stale connection is not the instance's failure
-                self.reused = False
-                self._fresh()
-            else:
-                self._retry(error)
-            return
-        self.fail(error)
-
-    def _may_repeat(self) -> bool:
-        """RF: an idempotent request once more; its body only while every byte of it is still here."""
-        if self.request.method not in IDEMPOTENT or self._lease is None:
-            return False
-        whole = self.request.length == NO_BODY or self._replay is not None
-        return whole and (self.reused or self._attempts <= 1)
-
-    def _fresh(self) -> None:
-        """Once more on a connection that was never used."""
-        assert self._upstream is not None
-        self._attempts += 1
-        self._dial_anew(self._upstream)
-
     # -- WebSockets ----------------------------------------------------------------------------
 
     def _upgrade_head(self, head: Response) -> None:
@@ -393,7 +186,7 @@ class Exchange(Relay):
         self._client.splice()
         self._connection.splice()
         self._socket = splice.Splice(self, self._client, self._connection, self._lease, self._path.clock)
-        early, self._spool = self._spool, []
+        early = self._take_spool()
         self._client.resume()
         for data in early:
             self._socket.from_client(data)
@@ -428,16 +221,7 @@ class Exchange(Relay):
             if self._head is not None:
                 self._cut("upstream", UpstreamTimeout.code)
             else:
-                self.fail(self._too_slow())
-
-    def _too_slow(self) -> UpstreamTimeout:
-        route = self._match.route if self._match is not None else None
-        limit = route.settings.response_timeout if route is not None else 0.0
-        return UpstreamTimeout(
-            f"The service did not begin its answer within {limit:g} s (response_timeout).",
-            remedy="raise response_timeout of the service",
-            cause="timeout",
-        )
+                self._too_slow()
 
     def draining(self) -> None:
         """The gateway is shutting down: a WebSocket ends at a frame boundary (DR-05)."""
@@ -473,8 +257,7 @@ class Exchange(Relay):
             return
         if self._match is not None and self._match.route is not None:
             error.service_id = error.service_id or self._match.route.service
-        if isinstance(error, UpstreamError):
-            error.attempts = self._attempts
+        error.attempts = self._attempts or None
         self._out.clear()
         status, fields, body = self._path.problem(error, self.id)
         self.status, self.code = status, error.code
@@ -526,8 +309,10 @@ class Exchange(Relay):
         if lease is not None:
             lease.holder = None
             self._path.leases.release(lease)
-        self._spool = []
-        self._replay = None
+        if self._spooled:
+            self._take_spool()
+        if self._copy is not None:
+            self._copy.free()
         self._path.done(self)
         if tell:
             self._client.finished(keep=keep)

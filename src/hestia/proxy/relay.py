@@ -10,9 +10,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
+from hestia.core.errors import BodyTooLarge, GatewayOverloaded, HestiaError
 from hestia.core.lease import Lease
 from hestia.core.requests import RequestRecord
 from hestia.core.routing import Match
+from hestia.core.rules import Rules
 from hestia.http1.fields import may_trail
 from hestia.http1.framing import (
     CHUNKED,
@@ -26,6 +28,7 @@ from hestia.http1.framing import (
 from hestia.http1.heads import Field, Request, Response
 from hestia.http1.upstream import UpstreamConnection
 from hestia.proxy import rewrite
+from hestia.proxy.buffers import SPOOL_LIMIT, Copy
 from hestia.proxy.rewrite import Upstream
 
 if TYPE_CHECKING:
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
     from hestia.proxy.service import DataPath
     from hestia.proxy.splice import Splice
 
-SPOOL_LIMIT: Final = 256 * 1024  # bytes of a body kept while there is no connection (CQ-06)
-REPLAY_LIMIT: Final = 1024 * 1024  # bytes kept for a further attempt (RF-03)
 BODY_GAP: Final = 600.0  # seconds between reads of an answer (TO-08)
 NEVER: Final = float("inf")
 _new_record: Final = tuple.__new__  # a fifth of what the class's own call costs
@@ -49,16 +50,17 @@ class Relay(ABC):
         "_bytes_out",
         "_client",
         "_connection",
+        "_copy",
         "_deadline",
         "_end_of_body",
         "_framing",
+        "_given",
         "_head",
         "_lease",
         "_match",
         "_out",
         "_path",
-        "_replay",
-        "_replay_size",
+        "_rules",
         "_socket",
         "_spool",
         "_spooled",
@@ -98,8 +100,9 @@ class Relay(ABC):
         self._spool: list[bytes] = []
         self._spooled = 0
         self._unsent = 0  # bytes the upstream had not taken when the client was last paused
-        self._replay: list[bytes] | None = None
-        self._replay_size = 0
+        self._copy: Copy | None = None  # of the body, while the request may be sent again
+        self._rules: Rules | None = None
+        self._given = False  # something of an answer was given to the client
         self._end_of_body = request.length == NO_BODY
         self._head: Response | None = None
         self._framing = NO_BODY
@@ -110,6 +113,18 @@ class Relay(ABC):
     @abstractmethod
     def _upgrade_head(self, head: Response) -> None:
         """Verify a 101 and splice, or say that the connection ends behind a refusal."""
+
+    @abstractmethod
+    def _discards(self, status: int) -> bool:
+        """Whether an answer of 400 or more is not the one, because the request is sent again."""
+
+    @abstractmethod
+    def fail(self, error: HestiaError, *, keep: bool = True) -> None:
+        """Answer with a problem, or truncate what has begun."""
+
+    @abstractmethod
+    def _cut(self, side: str, code: str) -> None:
+        """Truncate the answer. side: who is to blame."""
 
     @abstractmethod
     def _end(self, *, keep: bool, tell: bool = True) -> None:
@@ -123,14 +138,20 @@ class Relay(ABC):
             self._socket.from_client(data)
             return
         self._bytes_in += len(data)
+        if self._rules is not None and self._bytes_in > self._rules.max_body:
+            self.fail(too_large(self._rules), keep=False)
+            return
         connection = self._connection
         if connection is None or self._upgrade:
-            self._spool.append(data)
-            self._spooled += len(data)
+            if not self._spooled and self._path.buffers.full:
+                self.fail(_overloaded(), keep=False)
+                return
+            self._to_spool(data)
             if self._spooled >= SPOOL_LIMIT:
                 self._client.pause()
             return
-        self._keep_for_replay(data)
+        if self._copy is not None:
+            self._copy.add(data)
         if self.request.length == CHUNKED:
             data = b"".join(encode_chunk((data,)))
         connection.write(data)
@@ -149,13 +170,18 @@ class Relay(ABC):
             connection.request_done = True
             self._await_head(self._path.clock())
 
-    def _keep_for_replay(self, data: bytes) -> None:
-        if self._replay is not None:
-            self._replay_size += len(data)
-            if self._replay_size > REPLAY_LIMIT:
-                self._replay = None
-            else:
-                self._replay.append(data)
+    def _to_spool(self, data: bytes) -> None:
+        """Keep a piece of the body until there is a connection."""
+        self._spool.append(data)
+        self._spooled += len(data)
+        self._path.buffers.held += len(data)
+
+    def _take_spool(self) -> list[bytes]:
+        """The pieces that wait; none do then."""
+        parts, self._spool = self._spool, []
+        self._path.buffers.held -= self._spooled
+        self._spooled = 0
+        return parts
 
     def _await_head(self, now: float) -> None:
         route = self._match.route if self._match is not None else None
@@ -176,8 +202,12 @@ class Relay(ABC):
         if head.status < 200 and head.status != 101:
             if self.request.minor:
                 self._out.append(rewrite.interim_head(head))
-                self._replay = None
+                self._given = True
             return
+        if head.status >= 400 and self._discards(head.status):
+            return
+        if self._rules is not None and self._rules.response is not None:
+            rewrite.edit(head, self._rules.response)
         if head.status == 101 or self._upgrade:
             self._upgrade_head(head)
             if head.status == 101:
@@ -185,8 +215,9 @@ class Relay(ABC):
         self._head = head
         self.status = head.status
         self.t_head = self._path.clock()
-        self._deadline = self.t_head + BODY_GAP if self._lease is not None else NEVER
-        self._replay = None
+        self._deadline = self.t_head + BODY_GAP if self._upstream is not self._path.control else NEVER
+        if self._copy is not None:
+            self._copy.free()
         if head.status < 500 and self._lease is not None and not self._lease.use.warm:
             self._path.leases.succeeded(self._lease)
         self._out.append(self._client_head(head))
@@ -312,3 +343,19 @@ class Relay(ABC):
                 self.code,
             ),
         )
+
+
+def too_large(rules: Rules) -> BodyTooLarge:
+    """What a body beyond the service's limit is refused with (LI-07)."""
+    return BodyTooLarge(
+        f"The body is larger than {rules.max_body:.0f} bytes, which the service takes at most (max_body).",
+        remedy="send a smaller one, or raise max_body of the service",
+    )
+
+
+def _overloaded() -> GatewayOverloaded:
+    return GatewayOverloaded(
+        "The bodies of requests that wait fill the memory of the gateway.",
+        remedy="try again later",
+        retry_after=1.0,
+    )

@@ -75,14 +75,15 @@ def status_failure(status: int, settings: ServiceSettings, *, warm: bool) -> Fai
     return None
 
 
-def pause(settings: ServiceSettings, *, refused: bool, chance: float) -> float:
-    """Seconds before the next attempt: `retry_delay`, jittered. chance: 0…1.
+def pause(settings: ServiceSettings, *, ended: bool, chance: float) -> float:
+    """Seconds before the next attempt: `retry_delay`, jittered. chance: 0…1. ended: the service refused, or
+    broke off.
 
-    Who refuses may just have ended: its end is told within a short pause, and the next attempt waits for a
-    new start instead of knocking at the same closed door.
+    Then it may just have ended: that is told within a short pause, and the next attempt waits for a new
+    start instead of knocking at the same closed door.
     """
     jittered = settings.retry_delay * (1.0 - JITTER + 2.0 * JITTER * chance)
-    return max(jittered, REFUSED_PAUSE if refused else 0.0)
+    return max(jittered, REFUSED_PAUSE if ended else 0.0)
 
 
 def may_go_on(settings: ServiceSettings, *, attempts: int, at: float, started: float) -> bool:

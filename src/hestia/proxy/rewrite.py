@@ -11,6 +11,7 @@ from typing import Final
 
 from hestia.core.model import Endpoint, HostHeader
 from hestia.core.routing import Route, RouteKind
+from hestia.core.rules import FieldEdits
 from hestia.http1 import fields as f
 from hestia.http1.framing import CHUNKED, NO_BODY
 from hestia.http1.heads import Request, Response
@@ -138,6 +139,21 @@ def _rewrite(head: Response, upstream: Upstream) -> None:
                 passing[at] = found[1] + location(found[2], upstream) + found[3]
         else:
             passing[at] = location(value, upstream)
+
+
+def edit(head: Response, edits: FieldEdits) -> None:
+    """Take out and put in what the service's `headers.response` says; what is put in stands as it is."""
+    passing: list[bytes] = []
+    marks = dict(head.marked)
+    marked: list[tuple[int, int]] = []
+    for at in range(0, len(head.passing), 2):
+        if head.passing[at][2:-2].lower() not in edits.gone:
+            passing += head.passing[at : at + 2]
+            if (meaning := marks.get(at + 1)) is not None:
+                marked.append((len(passing) - 1, meaning))
+    passing += edits.lines
+    head.passing, head.marked = passing, marked
+    head.stream = head.stream and b"x-accel-buffering" not in edits.gone
 
 
 def response_head(head: Response, upstream: Upstream, *, framing: bytes, tail: bytes, date: bytes) -> bytes:

@@ -20,10 +20,19 @@ from typing import Final, Protocol
 from hestia.access import origin
 from hestia.core.errors import BadFraming, BadHost, BadRequest, HestiaError, LoopDetected, MethodNotAllowed
 from hestia.core.lease import Lease
-from hestia.core.model import Endpoint, InstanceId, PathPolicy, ServiceId, Settings
+from hestia.core.model import (
+    Endpoint,
+    GatewayId,
+    InstanceId,
+    InstanceKey,
+    PathPolicy,
+    ServiceId,
+    Settings,
+)
 from hestia.core.queue import Outcome, Waiter
 from hestia.core.requests import RequestRecord
-from hestia.core.routing import Match, RouteKind, RouteTable
+from hestia.core.routing import Match, Route, RouteKind, RouteTable
+from hestia.core.urls import parse_base_url
 from hestia.edge.connection import ClientConnection
 from hestia.http1 import target as targets
 from hestia.http1.fields import prefix
@@ -31,7 +40,9 @@ from hestia.http1.framing import NO_BODY
 from hestia.http1.heads import Field, Request
 from hestia.http1.pool import Pool
 from hestia.problems import render
+from hestia.proxy.buffers import Buffers
 from hestia.proxy.exchange import Exchange
+from hestia.proxy.retry import Budget
 from hestia.proxy.rewrite import Upstream
 from hestia.proxy.waiting import Starter, Waiting
 
@@ -61,6 +72,7 @@ class Leases(Starter, Protocol):
         candidates: tuple[InstanceId, ...] | None = None,
         deadline: float,
         request_id: str = "",
+        quiet: bool = False,
     ) -> Waiter: ...
     def leave(self, service: ServiceId, waiter: Waiter) -> None: ...
     def release(self, lease: Lease) -> None: ...
@@ -91,6 +103,9 @@ class DataPath:
         self.pool = pool
         self.clock = clock
         self.waiting = Waiting(leases)
+        self.buffers = Buffers()
+        self._budgets: dict[ServiceId, Budget] = {}
+        self._fallbacks: dict[tuple[ServiceId, RouteKind], Upstream] = {}
         self.control = Upstream(control, None, RouteKind.CONTROL, pool.shelf(None))
         self._pseudonym = b"1.1 " + pseudonym.encode()
         self.via = b"\r\nvia: " + self._pseudonym
@@ -110,6 +125,7 @@ class DataPath:
         """Take new settings; requests under way keep theirs."""
         own = [*settings.gateway.allowed_hosts]
         self._table = RouteTable(settings.services, own=own)
+        self._fallbacks.clear()
         self._identity = frozenset(name.lower().encode() for name in settings.gateway.identity_headers)
         self._trusted = tuple(ip_network(one) for one in settings.gateway.trusted_proxies)
 
@@ -147,7 +163,8 @@ class DataPath:
         if match.route is None:
             origin.check_control(request, host)
         elif request.upgrade:
-            self._check_handshake(request, host)
+            rules = match.route.settings.rules
+            self._check_handshake(request, host, rules.origins if rules is not None else frozenset())
         if match.bare and _navigation(request):
             self._to_slash(exchange)
             return None
@@ -174,7 +191,7 @@ class DataPath:
         return match
 
     @staticmethod
-    def _check_handshake(request: Request, host: bytes) -> None:
+    def _check_handshake(request: Request, host: bytes, welcome: frozenset[bytes]) -> None:
         """WS-08, UP-07, and a key that an upstream can answer. Other upgrade offers are just dropped."""
         if not request.offers_websocket:
             if request.method != b"GET" and request.wants_websocket:
@@ -184,7 +201,7 @@ class DataPath:
             raise BadFraming("A WebSocket handshake has no body.", remedy="leave Content-Length out")
         if request.get(b"sec-websocket-key") is None:
             raise BadRequest("The WebSocket handshake has no Sec-WebSocket-Key.")
-        origin.check_socket(request, host)
+        origin.check_socket(request, host, welcome)
 
     def _options(self, exchange: Exchange) -> None:
         """`OPTIONS *` asks about the gateway itself (RT-05)."""
@@ -206,6 +223,24 @@ class DataPath:
         )
         lease.use.data = pair
         return pair  # type: ignore[return-value]  # two by construction
+
+    def fallback(self, match: Match, route: Route) -> Upstream:
+        """The last resort of a service, as an upstream with connections of its own (RF-06)."""
+        place = (route.service, match.kind)
+        upstream = self._fallbacks.get(place)
+        if upstream is None:
+            key = InstanceKey(GatewayId("fallback"), route.service, InstanceId("fallback"), 0)
+            endpoint = parse_base_url(route.settings.fallback_url)
+            upstream = Upstream(endpoint, route, match.kind, self.pool.shelf(key))
+            self._fallbacks[place] = upstream
+        return upstream
+
+    def may_retry(self, lease: Lease) -> bool:
+        """Whether the service's budget has a further attempt (RF-04); it is taken then."""
+        slots = lease.use.owner.service.slots.values()
+        requests = sum(slot.use.granted for slot in slots if slot.use is not None)
+        budget = self._budgets.setdefault(lease.use.key.service, Budget())
+        return budget.take(self.clock(), requests)
 
     # -- pieces of heads -----------------------------------------------------------------------
 

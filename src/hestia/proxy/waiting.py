@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 from hestia.access.origin import is_cross_site_subresource
+from hestia.core import reasons
 from hestia.core.errors import AlreadyRunning, CrossSiteWake, QueueTimeout
 from hestia.core.model import OnCold, ServiceId
 from hestia.core.routing import Route
@@ -40,6 +41,8 @@ class Waiting:
         request, service = exchange.request, route.service
         if not self._starter.is_cold(service):
             return False
+        if exchange.quiet:
+            raise reasons.dormant(service, retry_after=self._starter.estimate(service))
         rules = route.settings.rules
         if is_cross_site_subresource(request, exchange.host, rules.origins if rules is not None else ()):
             raise CrossSiteWake(

@@ -98,9 +98,9 @@ def test_rf_01_which_status_counts_as_a_failure() -> None:
 
 def test_t_rf_14_a_pause_is_jittered_by_a_quarter() -> None:
     one = settings(retry_delay=2.0)
-    assert [pause(one, refused=False, chance=chance) for chance in (0.0, 0.5, 1.0)] == [1.5, 2.0, 2.5]
-    assert pause(settings(), refused=False, chance=1.0) == 0.0
-    assert pause(settings(), refused=True, chance=0.5) > 0.0
+    assert [pause(one, ended=False, chance=chance) for chance in (0.0, 0.5, 1.0)] == [1.5, 2.0, 2.5]
+    assert pause(settings(), ended=False, chance=1.0) == 0.0
+    assert pause(settings(), ended=True, chance=0.5) > 0.0
 
 
 def test_t_rf_14_count_and_deadline_of_a_request_end_it() -> None:
