@@ -18,7 +18,7 @@ from hestia.core.errors import EngineRefused, EngineUnavailable, StartFailed
 from hestia.core.model import InstanceKey
 from hestia.core.ports import Presence, Report, Started, StartSpec
 from hestia.core.urls import fill_port, parse_base_url, uses_port_mark
-from hestia.engines.knock import knock
+from hestia.engines.knock import knock, knock_now
 from hestia.engines.process_exits import Exit, ExitWatch, wait_ended
 from hestia.engines.process_handle import Launched
 from hestia.engines.process_launch import Launch, launch, prepare
@@ -34,7 +34,7 @@ _ANY_PORT_URL: Final = "http://127.0.0.1:{port}"
 _PORT_TRIES: Final = 3  # EN-11
 PORT_WINDOW: Final = 3.0  # seconds in which a program that found its port taken has said so and ended
 _FOREIGN_WINDOW: Final = 1.0  # seconds; somebody else listens: a thief, or `docker run` doing it for us
-_KNOCK_INTERVAL: Final = 0.005  # seconds; ready must become known within 0.05 (SPEC 12)
+_KNOCK_INTERVAL: Final = 0.002  # seconds; ready must become known within 0.01 as a rule (SPEC 12)
 _LOCK_TIMEOUT: Final = 10.0  # seconds; a start holds the lock for milliseconds
 _LOCK_INTERVAL: Final = 0.01
 _LEFTOVER_GRACE: Final = 2.0  # seconds between TERM and KILL for what a failed attempt left
@@ -248,7 +248,9 @@ class ProcessStart:
             self._tools.exits.settle(launched.identity)
             if self._tools.exits.exit_of(launched.identity) is not None:
                 return
-            presence, _ = await knock(launched.endpoint)
+            presence = knock_now(launched.endpoint)
+            if presence is Presence.UNKNOWN:
+                presence, _ = await knock(launched.endpoint)
             if presence is Presence.RUNNING:
                 if await self._listens_itself(launched):
                     return
