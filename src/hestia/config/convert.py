@@ -25,6 +25,26 @@ from hestia.core.rules import Underscores
 from hestia.core.urls import uses_port_mark
 
 MAIN: Final = InstanceId("main")
+_WORDS: Final[dict[str, Any]] = {
+    "idle_websocket": IdleWebSocket,
+    "on_cold": OnCold,
+    "path_policy": PathPolicy,
+    "underscore_headers": Underscores,
+}
+_HOST_HEADERS: Final = frozenset(HostHeader)
+_ELSEWHERE: Final = {
+    "base_url",
+    "health_url",
+    "warmup",
+    "machine",
+    "engine",
+    "restart_backoff",
+    "host_header",
+    *_WORDS,
+}
+_PLAIN: Final = [
+    name for name in ServiceKeys.model_fields if name not in _ELSEWHERE
+]  # taken over as they are
 
 
 def settings_of(
@@ -41,31 +61,13 @@ def settings_of(
         options=options,
         options_hash=_hash(engine, options, base_url),
     )
-    words: dict[str, Any] = {
-        "idle_websocket": IdleWebSocket,
-        "on_cold": OnCold,
-        "path_policy": PathPolicy,
-        "underscore_headers": Underscores,
-    }
-    taken = {
-        "base_url",
-        "health_url",
-        "warmup",
-        "machine",
-        "engine",
-        "restart_backoff",
-        "host_header",
-        *words,
-    }
-    plain: dict[str, Any] = {  # Any: the fields of ServiceSettings differ in type
-        name: getattr(keys, name) for name in ServiceKeys.model_fields if name not in taken
-    }
+    plain: dict[str, Any] = {name: getattr(keys, name) for name in _PLAIN}  # Any: their types differ
     return ServiceSettings(
         id=ServiceId(service),
         instances=(instance,),
-        host_header=HostHeader(keys.host_header) if keys.host_header in set(HostHeader) else keys.host_header,
+        host_header=HostHeader(keys.host_header) if keys.host_header in _HOST_HEADERS else keys.host_header,
         restart_backoff=backoff,
-        **{name: word(getattr(keys, name)) for name, word in words.items()},
+        **{name: word(getattr(keys, name)) for name, word in _WORDS.items()},
         **plain,
     )
 
