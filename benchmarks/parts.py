@@ -100,7 +100,7 @@ def streams(arena: Arena) -> None:
     cost = arena.report.row(Row("stream_cpu", "· share of a core", share, ratio_to=NGINX))
     seconds = 3.0 if arena.quick else 4.0
     found: dict[str, list[tuple[float, float, float]]] = {}
-    for _ in range(1 if arena.quick else 3):
+    for _ in range(1 if arena.quick else 2):
         for name, port, path, program in arena.targets(f"{peers.LIVE}/stream", upstream=arena.upstreams.live):
             before, began = program.cpu() if program else 0.0, time.monotonic()
             late = live.streams(port, path, seconds)

@@ -184,6 +184,7 @@ defaults
   mode http
   log global
   option httplog
+  option http-no-delay
   timeout connect 5s
   timeout client 600s
   timeout server 600s
