@@ -30,6 +30,8 @@ def knock_now(endpoint: Endpoint) -> Presence:
             if not poll.poll(0):
                 return Presence.UNKNOWN
             error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error == 0 and sock.getsockname() == sock.getpeername():
+            return Presence.GONE  # the kernel picked the same port on our side: we met ourselves
     if error in _NOBODY_THERE:
         return Presence.GONE
     return Presence.RUNNING if error == 0 else Presence.UNKNOWN
