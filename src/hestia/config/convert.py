@@ -42,9 +42,7 @@ _ELSEWHERE: Final = {
     "host_header",
     *_WORDS,
 }
-_PLAIN: Final = [
-    name for name in ServiceKeys.model_fields if name not in _ELSEWHERE
-]  # taken over as they are
+_PLAIN: Final = [name for name in ServiceKeys.model_fields if name not in _ELSEWHERE]
 
 
 def settings_of(
