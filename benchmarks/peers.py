@@ -328,10 +328,11 @@ def find_envoy(venv: Path) -> Peer:
 
 
 def hestia_program() -> list[str]:
-    """The command of this checkout: its `.venv`, else the one on the PATH. Raises PeerMissing."""
-    own = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "hestia"
-    if own.exists():
-        return [str(own)]
+    """The command of this checkout, compiled if it was; else the one on the PATH. Raises PeerMissing."""
+    root = Path(__file__).resolve().parent.parent
+    for folder in (".venv-compiled", ".venv"):
+        if (own := root / folder / "bin" / "hestia").exists():
+            return [str(own)]
     if found := shutil.which("hestia"):
         return [found]
     raise PeerMissing("hestia is not installed; try: scripts/dev.sh setup")

@@ -53,11 +53,18 @@ def run(arguments: list[str]) -> int:
 
 
 def version_line() -> str:
-    """Version, Python and platform."""
+    """Version, Python and platform, and whether the data path is machine code."""
     from hestia import __version__
 
     python = ".".join(str(part) for part in sys.version_info[:3])
-    return f"hestia {__version__} (Python {python}, {sys.platform} {os.uname().machine})"
+    return f"hestia {__version__} (Python {python}, {sys.platform} {os.uname().machine}, {data_path()})"
+
+
+def data_path() -> str:
+    """`compiled` (scripts/dev.sh compile) or `interpreted`."""
+    from hestia.core import lease
+
+    return "interpreted" if lease.__file__.endswith(".py") else "compiled"
 
 
 def _pipe_closed() -> int:

@@ -7,7 +7,7 @@ import platform
 
 from hestia import __version__
 from hestia.cli.command import command
-from hestia.cli.entry import version_line
+from hestia.cli.entry import data_path, version_line
 from hestia.cli.exits import CliError
 from hestia.cli.session import Example, Session, client_options, current
 from hestia.cli.text import plain
@@ -30,6 +30,7 @@ def version() -> None:
             "version": __version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
+            "data_path": data_path(),
             "gateway": {"url": address, "version": gateway},
         }
         session.result(json.dumps(document))
