@@ -92,7 +92,7 @@ class Splice:
 
     def from_client(self, data: bytes) -> None:
         """Bytes towards the upstream. While closing, up to the end of the frame under way."""
-        if self._client_done or self._upstream_done:
+        if self._upstream_done or self._ended:
             return
         self._in += len(data)
         if self._closing:
@@ -108,7 +108,7 @@ class Splice:
             self._client.pause()
 
     def from_upstream(self, data: bytes) -> None:
-        if self._upstream_done or self._client_done:
+        if self._client_done or self._ended:
             return
         self._out += len(data)
         if self._closing:

@@ -1,0 +1,71 @@
+"""Who may connect how often, and what is kept of an address (proxy-semantics LI-08, FW-07)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from hestia.core.errors import HestiaError
+from hestia.edge.connection import ClientConnection
+from hestia.edge.pending import Exchange
+from hestia.edge.server import PER_PEER, EdgeServer
+from hestia.http1.heads import Request
+
+
+class Wire(asyncio.Transport):
+    """A transport of a peer from far away: no test machine has many addresses."""
+
+    def __init__(self, *peer: object) -> None:
+        super().__init__({"peername": peer, "sockname": ("192.0.2.1", 80)})
+        self.aborted = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+    def is_reading(self) -> bool:
+        return True
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def write(self, data: object) -> None: ...
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def _handle(_: Request, __: ClientConnection) -> Exchange:
+    raise NotImplementedError
+
+
+def _refuse(error: HestiaError, _: ClientConnection) -> bytes:
+    raise error
+
+
+@pytest.fixture
+def server() -> EdgeServer:
+    return EdgeServer("127.0.0.1", 0, _handle, refuse=_refuse, clock=lambda: 0.0)
+
+
+def _arrive(server: EdgeServer, *peer: object) -> tuple[ClientConnection, Wire]:
+    connection, wire = server._make(), Wire(*peer)
+    connection.connection_made(wire)
+    return connection, wire
+
+
+async def test_t_li_03_one_far_peer_gets_so_many_connections_and_no_more(server: EdgeServer) -> None:
+    made = [_arrive(server, "192.0.2.7", port) for port in range(PER_PEER)]
+    assert not any(wire.aborted for _, wire in made)
+    assert _arrive(server, "192.0.2.7", 9999)[1].aborted
+    assert not _arrive(server, "192.0.2.8", 1)[1].aborted
+    made[0][0].connection_lost(None)
+    assert not _arrive(server, "192.0.2.7", 9999)[1].aborted
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.0.0.9", "::1"])
+async def test_t_li_03_this_machine_is_not_counted(server: EdgeServer, peer: str) -> None:
+    assert not any(_arrive(server, peer, port)[1].aborted for port in range(PER_PEER + 1))
+
+
+async def test_fw_07_a_zone_is_no_part_of_an_address(server: EdgeServer) -> None:
+    connection, _ = _arrive(server, "fe80::1%eth0", 1, 0, 2)
+    assert connection.peer == "fe80::1"
