@@ -18,13 +18,15 @@ Usage: scripts/dev.sh COMMAND
   setup          make .venv with Hestia and the development tools (other commands do it on first use)
   compile        make .venv-compiled with the data path as machine code; `run` uses it while it is up to date
   run [OPTION…]  serve on http://localhost:8080; options as for `hestia serve`
-  test [PART…]   run the whole suite, or parts: lint docs unit contract integration e2e compiled coverage all
+  test [PART…]   run the whole suite, or parts: lint docs unit contract integration conformance e2e compiled
+                 coverage all; and what takes long and is never run unasked: fuzz load
                  after `--`, arguments for pytest: scripts/dev.sh test unit -- -k queue
   status         whether the gateway of `run` is up, and its services
   stop           stop the gateway of `run` in order
 
 PYTHON=…            the interpreter to make .venv with
 HESTIA_TEST_JOBS=n  test processes; the number of cores otherwise
+HESTIA_FUZZ_STREAMS=n, HESTIA_FUZZ_SEED=word  how long, and where, `test fuzz` searches
 TEXT
 }
 
@@ -216,23 +218,26 @@ compiled() { # the same tests of the data path, with the machine code in place o
 }
 
 run_tests() {
-  local part folders=() checks=()
+  local part folders=() checks=() marks=()
   while [ $# -gt 0 ] && [ "$1" != -- ]; do
     part=$1
     shift
     case $part in
       lint | docs | compiled) checks+=("$part") ;;
       unit | contract | integration | e2e) folders+=("tests/$part") ;;
+      conformance) folders+=(tests/conformance tests/fuzz) ;;
+      fuzz | load) marks+=("$part") ;;
       coverage) checks+=(coverage) ;;
       all) checks+=(lint docs) folders+=(tests) ;;
       *)
-        say "unknown part \"$part\"; there are: lint docs unit contract integration e2e compiled coverage all"
+        say "unknown part \"$part\"; there are: lint docs unit contract integration conformance e2e" \
+          "compiled coverage all fuzz load"
         exit 2
         ;;
     esac
   done
   [ $# -gt 0 ] && shift # the `--`
-  if [ ${#checks[@]} -eq 0 ] && [ ${#folders[@]} -eq 0 ]; then checks=(lint docs) folders=(tests); fi
+  if [ ${#checks[@]} -eq 0 ] && [ ${#folders[@]} -eq 0 ] && [ ${#marks[@]} -eq 0 ]; then checks=(lint docs) folders=(tests); fi
   setup
   for part in "${checks[@]}"; do
     case $part in
@@ -242,6 +247,10 @@ run_tests() {
     esac
   done
   if [ ${#folders[@]} -gt 0 ]; then run_pytest "${folders[@]}" "$@"; fi
+  for part in "${marks[@]}"; do
+    # In one process, and what they print is shown: they search long, or measure.
+    "$BIN/python" -m pytest -m "$part" --capture=no tests "$@"
+  done
 }
 
 command=${1:-}
