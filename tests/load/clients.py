@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -29,6 +30,10 @@ class Wire:
         return await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), PATIENCE * 3)
 
     def abort(self) -> None:
+        """Leave with RST. A FIN would wait behind what the gateway does not read."""
+        raw = self.writer.get_extra_info("socket")
+        if raw.fileno() >= 0:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def pour(self, piece: bytes, took: list[int]) -> None:

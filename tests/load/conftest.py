@@ -5,6 +5,7 @@ What a test measured without judging it is shown at the end of the run; docs/loa
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from tests.e2e.conftest import real_python
 from tests.e2e.served import Served, serving
+from tests.fakes.facts import PATIENCE
 from tests.load.service import Service
 
 __all__ = ["real_python"]
@@ -34,6 +36,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
+async def at_rest(served: Served) -> None:
+    """Wait until no request is in flight and none waits."""
+    seen = await served.status("a")
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while (seen["inFlight"], seen["queuePending"]) != (0, 0):
+                await asyncio.sleep(0.1)
+                seen = await served.status("a")
+    except TimeoutError:
+        raise AssertionError(f"waited in vain for the gateway to rest; it is {seen}") from None
+
+
 @pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Tell:
     """Keeps a figure for the end of the run."""
@@ -53,5 +67,4 @@ async def served(tmp_path: Path, service: Service) -> AsyncIterator[Served]:
     settings = {"base_url": f"http://127.0.0.1:{service.port}", "warmup": "0s"}
     async with serving(tmp_path / "gateway", {"services": {"a": settings}}) as one:
         yield one
-        status = await one.status("a")
-        assert (status["inFlight"], status["queuePending"]) == (0, 0)
+        await at_rest(one)
