@@ -32,6 +32,7 @@ from hestia.core.requests import RequestRecord
 from hestia.edge.server import EdgeServer
 from hestia.engines.registry import EngineRegistry, load_engines
 from hestia.http1.pool import Pool
+from hestia.proxy.buffers import Buffers
 from hestia.proxy.service import DataPath
 from hestia.runtime.gateway import Gateway
 from hestia.runtime.tasks import Tasks
@@ -87,6 +88,7 @@ class Hestia:
         self._state = StateFolder(settings.gateway.state_dir)
         self._cleanup = contextlib.AsyncExitStack()
         self._edge: EdgeServer | None = None
+        self.buffers = Buffers()
         self._hurry = asyncio.Event()
 
     async def start(self) -> None:
@@ -131,6 +133,7 @@ class Hestia:
             control=Endpoint("http", "", 0, unix_path=control.path),
             on_done=self._access_log(),
             clock=clock,
+            buffers=self.buffers,
             pseudonym=f"hestia-{gateway_id}",  # two gateways in a row are no loop
             trust_unix=bool(self._unix_path),
         )

@@ -145,10 +145,11 @@ class Gateway:
         return await self.until(lambda seen: seen.in_flight == count, f"{count} in flight", name)
 
     async def at_rest(self) -> None:
-        """Wait until no request is in flight and none waits (OB-03, INV-10)."""
+        """Wait until no request is in flight and none waits; no body is held then (OB-03, INV-10)."""
         for one in self.hestia.gateway.services():
             await self.until_waiting(0, one)
             await self.until_in_flight(0, one)
+        assert self.hestia.buffers.held == 0
 
     async def aclose(self, *, drain: float = DRAIN) -> None:
         """Close the gateway; safe to call twice."""

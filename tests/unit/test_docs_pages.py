@@ -17,7 +17,7 @@ from hestia.core import errors
 from hestia.edge import connection, server
 from hestia.http1 import heads, pool, target, upstream
 from hestia.problems import TABLE
-from hestia.proxy import attempts, buffers, relay
+from hestia.proxy import attempts, buffers, relay, retry
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -139,7 +139,7 @@ def test_proxy_page_names_real_codes_with_their_status() -> None:
         ("64 KiB each way, beside 256 KiB", (connection.HIGH_WATER, buffers.SPOOL_LIMIT) == (65536, 262144)),
         ("(1 MiB at most)", buffers.REPLAY_LIMIT == 1024 * 1024),
         ("Refused within 2 s after the service became hot: again every 50 ms",
-         (attempts.REFUSED_AFTER_HOT, attempts.REFUSED_PAUSE) == (2, 0.05)),
+         (attempts.REFUSED_AFTER_HOT, retry.REFUSED_PAUSE) == (2, 0.05)),
         ("within a second of its last", pool.NONIDEMPOTENT_IDLE == 1),
         ("(103 and the like, 16 at", upstream.INTERIM_LIMIT == 16),
     ],

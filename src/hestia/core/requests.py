@@ -14,7 +14,7 @@ class RequestRecord(NamedTuple):
     status: 0 when none was sent, 499 for a client that left. bytes_*: of bodies. *_ms: milliseconds, 0.0
     where that part did not happen. attempts: tries upstream. reused: the last one was on a pooled
     connection. aborted: side that broke the exchange off (`client`, `upstream`, `gateway`), or "".
-    code: of the problem, or "".
+    code: of the problem, or "". fallback: the last try was at `fallback_url`.
     """
 
     at: float
@@ -34,6 +34,7 @@ class RequestRecord(NamedTuple):
     reused: bool = False
     aborted: str = ""
     code: str = ""
+    fallback: bool = False
 
     @property
     def path(self) -> str:

@@ -46,14 +46,13 @@ _NOT_STARTED: Final = (StartError, EngineError, StoreUnavailable)
 class Attempts(Relay):
     """The middle of an exchange; its fields are set in `Exchange`."""
 
-    __slots__ = ("_dial", "_ended", "_failed", "_fallback", "_timer", "host", "quiet")
+    __slots__ = ("_dial", "_ended", "_failed", "_timer", "host", "quiet")
 
     host: bytes
     quiet: bool  # it neither starts its service nor keeps it up (CQ-11)
     _dial: Dial | None
     _timer: asyncio.TimerHandle | None
     _failed: dict[InstanceId, HestiaError]
-    _fallback: HestiaError | None  # why it went to the fallback; None while it did not
     _ended: bool
 
     @abstractmethod

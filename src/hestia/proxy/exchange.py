@@ -48,7 +48,7 @@ class Exchange(Attempts):
         super().__init__(path, client, request)
         self.host = b""
         self.quiet = self._ended = False
-        self._dial = self._timer = self._fallback = None
+        self._dial = self._timer = None
         self._waiter: Waiter | None = None
         self._failed = {}
 

@@ -53,6 +53,7 @@ class Relay(ABC):
         "_copy",
         "_deadline",
         "_end_of_body",
+        "_fallback",
         "_framing",
         "_given",
         "_head",
@@ -102,6 +103,7 @@ class Relay(ABC):
         self._unsent = 0  # bytes the upstream had not taken when the client was last paused
         self._copy: Copy | None = None  # of the body, while the request may be sent again
         self._rules: Rules | None = None
+        self._fallback: HestiaError | None = None  # why it went to the fallback; None while it did not
         self._given = False  # something of an answer was given to the client
         self._end_of_body = request.length == NO_BODY
         self._head: Response | None = None
@@ -215,7 +217,9 @@ class Relay(ABC):
         self._head = head
         self.status = head.status
         self.t_head = self._path.clock()
-        self._deadline = self.t_head + BODY_GAP if self._upstream is not self._path.control else NEVER
+        # the control API may stream as slowly as it likes
+        is_timed = self._lease is not None or self._fallback is not None
+        self._deadline = self.t_head + BODY_GAP if is_timed else NEVER
         if self._copy is not None:
             self._copy.free()
         if head.status < 500 and self._lease is not None and not self._lease.use.warm:
@@ -341,6 +345,7 @@ class Relay(ABC):
                 self.reused,
                 self.aborted,
                 self.code,
+                self._fallback is not None,
             ),
         )
 

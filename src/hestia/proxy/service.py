@@ -84,7 +84,8 @@ class DataPath:
     """Shared by all exchanges.
 
     control: the control API's private endpoint. on_done: takes the record of each request that ended.
-    trust_unix: whether who speaks over a unix socket may name the client (the bridge).
+    buffers: counts the bodies that are held. trust_unix: whether who speaks over a unix socket may name the
+    client (the bridge).
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class DataPath:
         control: Endpoint,
         on_done: Callable[[RequestRecord], None],
         clock: Callable[[], float],
+        buffers: Buffers | None = None,
         pseudonym: str = "hestia",
         trust_unix: bool = False,
     ) -> None:
@@ -103,7 +105,7 @@ class DataPath:
         self.pool = pool
         self.clock = clock
         self.waiting = Waiting(leases)
-        self.buffers = Buffers()
+        self.buffers = buffers if buffers is not None else Buffers()
         self._budgets: dict[ServiceId, Budget] = {}
         self._fallbacks: dict[tuple[ServiceId, RouteKind], Upstream] = {}
         self.control = Upstream(control, None, RouteKind.CONTROL, pool.shelf(None))

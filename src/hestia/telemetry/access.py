@@ -27,7 +27,7 @@ _JSON: Final = (
     '{"timestamp":"%s","level":"INFO","event_type":"request","service_id":"%s","request_id":%s,'
     '"message":"request","method":%s,"route":"%s","path":%s,"status":%d,"bytes_in":%d,"bytes_out":%d,'
     '"queue_ms":%.1f,"connect_ms":%.1f,"head_ms":%.1f,"total_ms":%.1f,"attempts":%d,"reused":%s,'
-    '"aborted":"%s","code":"%s"}\n'
+    '"aborted":"%s","code":"%s","fallback":%s}\n'
 )
 
 
@@ -73,7 +73,9 @@ def json_renderer() -> Render:
     second, texts = _Second(), _Texts()
 
     def render(record: RequestRecord) -> str:
-        at, service, request_id, method, route, target, status, *numbers, reused, aborted, code = record
+        at, service, request_id, method, route, target, status, *numbers, reused, aborted, code, fallback = (
+            record
+        )
         return _JSON % (
             second.text(at),
             service,
@@ -86,6 +88,7 @@ def json_renderer() -> Render:
             "true" if reused else "false",
             aborted,
             code,
+            "true" if fallback else "false",
         )
 
     return render
@@ -106,6 +109,8 @@ def console_renderer() -> Render:
             parts.append(f"(waited {duration(record.queue_ms)})")
         if record.attempts > 1:
             parts.append(f"{record.attempts} attempts")
+        if record.fallback:
+            parts.append("by the fallback")
         if record.aborted:
             parts.append(f"broken off by {record.aborted}")
         if record.code:

@@ -59,6 +59,7 @@ async def test_ob01_json_line_has_every_field() -> None:
         ("reused", True),
         ("aborted", ""),
         ("code", ""),
+        ("fallback", False),
     ]
 
 
