@@ -53,6 +53,7 @@ async def test_every_method_gets_the_services_own_answer(
 async def test_rt_09_the_target_goes_through_byte_for_byte(
     front: MakeFront, upstream: HttpUpstream, connect: MakeClient, target: str
 ) -> None:
+    """T-UV-16, UV-03: this file and its neighbours show the catalogue's subset on the bridge."""
     await (await connect(await front(a=upstream))).ask("GET", S + target)
     assert upstream.targets == [target.encode()]
 

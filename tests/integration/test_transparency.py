@@ -64,6 +64,12 @@ async def test_t_uv_10_who_says_the_end_gets_no_answer(
     await client.no_answer()
 
 
+async def test_t_uv_17_the_private_socket_is_closed_to_other_users(gw: Gateway) -> None:
+    path = gw.hestia._control_path()
+    assert stat.S_ISSOCK(os.stat(path).st_mode)
+    assert stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) == 0o700
+
+
 async def test_hq_14_preflights_pass(gw: Gateway, upstream: HttpUpstream, connect: MakeClient) -> None:
     fields = [("Origin", "http://app.example"), ("Access-Control-Request-Method", "POST")]
     response = await (await connect(gw)).ask("OPTIONS", S + "/x", *fields)

@@ -205,7 +205,7 @@ async def test_other_upgrade_tokens_are_dropped(
     await still_serves(client, upstream)
 
 
-async def test_uv_14_a_websocket_upgrade_with_a_body_is_refused(
+async def test_t_uv_14_a_websocket_upgrade_with_a_body_is_refused(
     gw: Gateway, upstream: HttpUpstream, connect: MakeClient
 ) -> None:
     fields = [

@@ -103,6 +103,7 @@ def test_qf01_whoever_was_failed_by_an_instance_is_served_first_when_it_works_af
 
 
 def test_qf01_a_freed_instance_takes_the_first_waiter_that_may_use_it() -> None:
+    """T-CQ-15."""
     runtime = hot(A, B, max_in_flight=1)
     lease = runtime.acquire()
     assert lease is not None

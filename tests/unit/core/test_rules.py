@@ -127,6 +127,7 @@ def test_se_07_what_is_no_token_is_no_name(name: str) -> None:
 
 @pytest.mark.parametrize("bad", ["\r", "\n", "\0", "\r\n", "\x0b", "\x1b", "\x7f"])
 def test_se_07_control_characters_are_refused_in_values(bad: str) -> None:
+    """T-SE-05, for fields of the configuration; strategies come later."""
     with pytest.raises(ValueError, match="control character"):
         rules.check_value(f"a{bad}b")
 

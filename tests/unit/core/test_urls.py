@@ -66,7 +66,7 @@ def test_an_address_is_read_as_it_is_written(text: str, endpoint: Endpoint) -> N
         ("unix:/" + "a" * 107, "shorter"),
     ],
 )
-def test_pr05_a_bad_address_is_refused_with_what_to_write(text: str, says: str) -> None:
+def test_t_pr_07_a_bad_address_is_refused_with_what_to_write(text: str, says: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse_base_url(text)
     assert says in str(caught.value)

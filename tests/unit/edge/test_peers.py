@@ -1,16 +1,19 @@
-"""Who may connect how often, and what is kept of an address (proxy-semantics LI-08, FW-07)."""
+"""Who may connect how often, what is kept of an address, who has left (proxy-semantics LI-08, FW-07, P13)."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 
 import pytest
 
 from hestia.core.errors import HestiaError
-from hestia.edge.connection import ClientConnection
+from hestia.edge.connection import ClientConnection, hung_up
 from hestia.edge.pending import Exchange
 from hestia.edge.server import PER_PEER, EdgeServer
 from hestia.http1.heads import Request
+from tests.fakes.facts import eventually
 
 
 class Wire(asyncio.Transport):
@@ -69,3 +72,34 @@ async def test_t_li_03_this_machine_is_not_counted(server: EdgeServer, peer: str
 async def test_fw_07_a_zone_is_no_part_of_an_address(server: EdgeServer) -> None:
     connection, _ = _arrive(server, "fe80::1%eth0", 1, 0, 2)
     assert connection.peer == "fe80::1"
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+async def test_t_uv_13_a_hang_up_is_seen_on_a_transport_that_is_paused(how: str) -> None:
+    """P13: the transport itself tells nothing."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        peer = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+    told: list[str] = []
+
+    class Silent(asyncio.Protocol):
+        def eof_received(self) -> None:
+            told.append("eof")
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            told.append("lost")
+
+    transport, _ = await loop.create_connection(Silent, sock=accepted)
+    transport.pause_reading()
+    fd = transport.get_extra_info("socket").fileno()
+    assert not hung_up(fd)
+    if how == "rst":
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    await eventually(lambda: hung_up(fd), "the hang-up to be seen")
+    assert told == []
+    transport.abort()
+    await eventually(lambda: "lost" in told, "the socket to be closed")
