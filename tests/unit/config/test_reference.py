@@ -102,6 +102,7 @@ def test_every_yaml_example_of_the_page_is_valid(loader: Loader) -> None:
         ("Gateway keys", "", ""),
         ("Service keys", "    ", "services:\n  chat:\n"),
         ("restart_backoff", "      ", "services:\n  chat:\n    base_url: http://a:1\n    restart_backoff:\n"),
+        ("Request rules", "", ""),
         ("Engines", "    ", "services:\n  chat:\n    base_url: http://a:1\n"),
         ("Secrets", "    ", "services:\n  chat:\n"),
     ):
@@ -110,7 +111,10 @@ def test_every_yaml_example_of_the_page_is_valid(loader: Loader) -> None:
             text = block if block.startswith("services:") else opening + body
             if title == "Service keys" and "base_url" not in block and "{port}" not in block:
                 text += "    base_url: http://a:1\n"
-            loader(text.replace("/run/secrets/api_token", "token.txt"), env={"MY_DB_PASSWORD": "x"})
+            loader(
+                text.replace("/run/secrets/api_token", "token.txt"),
+                env={"MY_DB_PASSWORD": "x", "CHAT_TOKEN": "x"},
+            )
 
 
 @pytest.fixture(autouse=True)
