@@ -50,8 +50,7 @@ class Streams:
         if chance.random() < 0.2:
             return b"".join(parts)
         data = b"".join(parts)
-        for _ in range(chance.choice((1, 1, 1, 1, 2, 4))):
-            data = chance.choice(OPERATIONS)(chance, data) or b"\r\n"
+        data = mutated(chance, data)
         if chance.random() < 0.15:
             data = self._spliced(chance, data)
         return data
@@ -148,3 +147,10 @@ def _case(chance: random.Random, data: bytes) -> bytes:
 OPERATIONS: list[Callable[[random.Random, bytes], bytes]] = [
     _insert, _insert_line, _insert_line, _delete, _replace, _repeat, _swap_lines, _number, _line_ends, _case,
 ]  # fmt: skip
+
+
+def mutated(chance: random.Random, data: bytes) -> bytes:
+    """These bytes with one fault, or a few."""
+    for _ in range(chance.choice((1, 1, 1, 1, 2, 4))):
+        data = chance.choice(OPERATIONS)(chance, data) or b"\r\n"
+    return data
