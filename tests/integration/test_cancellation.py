@@ -140,6 +140,36 @@ async def test_t_ca_07_a_200_that_streams_during_the_upload_runs_to_the_end(
     await still_serves(client, upstream)
 
 
+async def test_ca_07_a_refusal_during_the_upload_ends_what_goes_upstream(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient
+) -> None:
+    """The answer goes on for a while; nothing of the body that comes meanwhile reaches the service."""
+    go = asyncio.Event()
+    start = head("HTTP/1.1 403 Forbidden", [("Content-Length", "10")])
+    upstream = await raw(
+        [
+            step.get_head(),
+            step.send(start + b"01234"),
+            step.wait_for(go),
+            step.send(b"56789"),
+            step.until_gone(),
+        ]
+    )
+    client = await connect(await gateway(a=upstream))
+    whole = request("POST", S + "/x", body=b"a" * 1000 + b"b" * 100_000)
+    await client.send(whole[:-100_000])
+    await client.head("POST")
+    await client.send(whole[-100_000:])
+    go.set()
+    response = await client.body()
+    assert (response.status, bytes(response.body)) == (403, b"0123456789")
+    assert (response.get("connection") or b"").lower() == b"close"
+    await client.gone()
+    await upstream.connections[0].gone()
+    assert b"b" not in bytes(upstream.requests[0].body)
+    upstream.connections[0].close()
+
+
 async def test_t_ca_08_a_refusal_of_an_expect_request_asks_for_no_body(
     raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient
 ) -> None:

@@ -29,6 +29,7 @@ HEAD_TIMEOUT: Final = 15.0  # seconds for a whole head (TO-02)
 BODY_TIMEOUT: Final = 60.0  # seconds between reads of a body (TO-03)
 KEEP_ALIVE_TIMEOUT: Final = 75.0
 WRITE_TIMEOUT: Final = 120.0  # seconds a client may leave our bytes unread (TO-09)
+SOCKET_CLOSE_TIMEOUT: Final = 5.0  # seconds for the last bytes of a spliced WebSocket (TO-14)
 HIGH_WATER: Final = 64 * 1024  # bytes (SB-04)
 LOW_WATER: Final = 16 * 1024
 PIPELINED: Final = 16  # requests waiting behind the running one (LI-13)
@@ -171,7 +172,7 @@ class ClientConnection(RequestReader):
         self._ended = True
         self._pending.clear()
         if self.transport is not None and not self.transport.is_closing():
-            self.write_deadline = self._clock() + WRITE_TIMEOUT
+            self.write_deadline = self._clock() + (SOCKET_CLOSE_TIMEOUT if self._raw else WRITE_TIMEOUT)
             self.transport.close()
 
     def drain(self) -> None:

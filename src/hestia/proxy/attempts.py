@@ -29,7 +29,7 @@ from hestia.http1.framing import CHUNKED, LAST_CHUNK, NO_BODY, encode_chunk
 from hestia.http1.upstream import UpstreamConnection
 from hestia.proxy import retry, rewrite
 from hestia.proxy.buffers import Copy
-from hestia.proxy.relay import NEVER, Relay
+from hestia.proxy.relay import HANDSHAKE_TIMEOUT, NEVER, Relay
 from hestia.proxy.retry import IDEMPOTENT, REFUSED_PAUSE, Failure, Verdict
 from hestia.proxy.rewrite import Upstream
 
@@ -240,9 +240,12 @@ class Attempts(Relay):
         """The head of the answer did not come in time."""
         route = self._route()
         limit = route.settings.response_timeout if route is not None else 0.0
+        late = f"begin its answer within {limit:g} s (response_timeout)"
+        if self._upgrade and limit > HANDSHAKE_TIMEOUT:
+            late = f"answer the WebSocket handshake within {HANDSHAKE_TIMEOUT:g} s"
         error = UpstreamTimeout(
-            f"The service did not begin its answer within {limit:g} s (response_timeout).",
-            remedy="raise response_timeout of the service",
+            f"The service did not {late}.",
+            remedy="look whether it hangs: hestia logs; or raise response_timeout of the service",
             cause="timeout",
         )
         if not self._once_more(Failure.SLOW, error):

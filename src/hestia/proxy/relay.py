@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hestia.proxy.service import DataPath
     from hestia.proxy.splice import Splice
 
+HANDSHAKE_TIMEOUT: Final = 10.0  # seconds for the answer to a WebSocket handshake (TO-13)
 BODY_GAP: Final = 600.0  # seconds between reads of an answer (TO-08)
 NEVER: Final = float("inf")
 _new_record: Final = tuple.__new__  # a fifth of what the class's own call costs
@@ -66,6 +67,7 @@ class Relay(ABC):
         "_spool",
         "_spooled",
         "_unsent",
+        "_unwanted",
         "_upgrade",
         "_upstream",
         "aborted",
@@ -101,6 +103,7 @@ class Relay(ABC):
         self._spool: list[bytes] = []
         self._spooled = 0
         self._unsent = 0  # bytes the upstream had not taken when the client was last paused
+        self._unwanted = False  # the service has refused the rest of the body by its answer (CA-07)
         self._copy: Copy | None = None  # of the body, while the request may be sent again
         self._rules: Rules | None = None
         self._fallback: HestiaError | None = None  # why it went to the fallback; None while it did not
@@ -143,6 +146,8 @@ class Relay(ABC):
         if self._rules is not None and self._bytes_in > self._rules.max_body:
             self.fail(too_large(self._rules), keep=False)
             return
+        if self._unwanted:
+            return
         connection = self._connection
         if connection is None or self._upgrade:
             if not self._spooled and self._path.buffers.full:
@@ -166,7 +171,7 @@ class Relay(ABC):
             return
         self._end_of_body = True
         connection = self._connection
-        if connection is not None:
+        if connection is not None and not self._unwanted:
             if self.request.length == CHUNKED:
                 connection.write(LAST_CHUNK)
             connection.request_done = True
@@ -188,7 +193,8 @@ class Relay(ABC):
     def _await_head(self, now: float) -> None:
         route = self._match.route if self._match is not None else None
         if route is not None and self._head is None:
-            self._deadline = now + route.settings.response_timeout
+            limit = route.settings.response_timeout
+            self._deadline = now + (min(limit, HANDSHAKE_TIMEOUT) if self._upgrade else limit)
 
     def upstream_writable(self, writable: bool) -> None:
         if self._socket is not None:
@@ -249,7 +255,7 @@ class Relay(ABC):
             self._framing = UNTIL_CLOSE
             close = True
         if self._client.body_open and head.status >= 300:
-            close = True
+            close = self._unwanted = True
         self.request.keep_alive = not close
         if close:
             last = b"\r\nconnection: close"
