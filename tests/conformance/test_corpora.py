@@ -53,6 +53,14 @@ async def test_t_rt_11_other_protocols_are_not_taken_for_http(
     assert upstream.requests == []
 
 
+@pytest.mark.xfail(strict=True, reason="as above, for answers")
+@pytest.mark.parametrize("protocol", ["RTSP", "ICE"])
+async def test_t_hr_13_other_protocols_are_no_answer(gateway: MakeGateway, protocol: str) -> None:
+    data = f"{protocol}/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".encode()
+    (found,) = await answered(gateway, [Case("protocol", "invalid", data)])
+    assert found.answers == ("502 upstream_invalid_response",)
+
+
 @pytest.mark.parametrize("group", groups("llhttp_responses"))
 async def test_bf_12_answers_of_another_parsers_tests(gateway: MakeGateway, group: str) -> None:
     cases = [case for case in load("llhttp_responses") if case.group == group]

@@ -99,7 +99,7 @@ async def test_to_04_a_connection_without_requests_is_closed_in_time(
 ) -> None:
     client = await connect(gw)
     assert (await client.ask("GET", S + "/x")).status == 200
-    skew.forward(70)
+    skew.forward(60)
     assert (await client.ask("GET", S + "/x")).status == 200
     skew.forward(76)
     await client.gone()
@@ -285,10 +285,8 @@ async def test_cp_13_and_15_an_idle_connection_to_a_service_is_closed_before_the
 ) -> None:
     """TO-15: after 4 s, and the common servers keep theirs for 5."""
     assert (await (await connect(gw)).ask("GET", S + "/x")).status == 200
-    skew.forward(3.0)
-    await one_sweep(gw)
     assert upstream.open == 1
-    skew.forward(1.9)
+    skew.forward(4.1)
     await upstream.until(lambda: upstream.open == 0, "the idle connection to be closed")
 
 
@@ -297,7 +295,7 @@ async def test_t_cp_07_a_promise_to_close_is_believed(
 ) -> None:
     upstream = await raw([step.repeat(answer(b"ok", ("Keep-Alive", "timeout=2")))])
     client = await connect(await gateway(a=upstream))
-    for forward in (0.0, 0.5, 1.1):
-        skew.forward(forward)
+    for _ in range(3):
         assert (await client.ask("GET", S + "/x")).status == 200
-    assert [one.connection for one in upstream.requests] == [0, 0, 1]
+        skew.forward(1.1)
+    assert [one.connection for one in upstream.requests] == [0, 1, 2]
