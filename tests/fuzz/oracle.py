@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from tests.fakes.wire import Reader, Request, request_reader
+
+BLANKS = re.compile(rb"^([A-Z-]+) +([^ \r\n]+) +(HTTP/)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +23,12 @@ def meant(data: bytes) -> list[Meant]:
     """The whole messages at the start of these bytes, until one that h11 refuses or that does not end.
 
     Empty lines in front of a message are skipped (RFC 9112 §2.2), which h11 does not do. A message whose only
-    fault is its Host counts too: the gateway answers it with 400 and goes on behind it, h11 stops.
+    fault is its Host counts too: the gateway answers it with 400 and goes on behind it, h11 stops. Further
+    blanks in the request line are taken by the gateway's parser (RFC 9112 §3 lets it), not by h11.
     """
     found = []
     while data := data.lstrip(b"\r\n"):
+        data = BLANKS.sub(rb"\1 \2 \3", data)
         request, reader = _read(data)
         if "Host:" in reader.error:
             request, reader = _read(_with_one_host(data))
