@@ -18,6 +18,7 @@ from hestia.core.model import ServiceId, ServiceSettings
 
 PREFIX: Final = b"/services/"
 _ID: Final = re.compile(rb"[a-z0-9][a-z0-9_-]{0,62}")
+_COMPARED: Final = 500  # services among which the nearest name is looked for: anybody may ask, 20 us each
 _CACHED: Final = 4096  # raw Host values remembered
 
 
@@ -130,7 +131,8 @@ class RouteTable:
 
     def _unknown(self, name: bytes) -> ServiceNotFound:
         text = name.decode("latin-1")[:80]
-        near = difflib.get_close_matches(text, [key.decode() for key in self._routes], n=1)
+        known = [key.decode() for key in self._routes] if len(self._routes) <= _COMPARED else []
+        near = difflib.get_close_matches(text, known, n=1)
         hint = f' The nearest is "{near[0]}".' if near else ""
         return ServiceNotFound(f'There is no service "{text}".{hint}', remedy="hestia status lists them")
 
