@@ -402,3 +402,29 @@ async def test_t_rf_16_the_copy_of_a_body_is_freed_when_the_head_has_come(
     assert gw.hestia.buffers.copies == 0
     rest.set()
     assert bytes((await client.body()).body) == b"done"
+
+
+async def test_rf_04_connects_that_fail_take_nothing_from_the_budget(
+    raw: MakeUpstream,
+    gateway: MakeGateway,
+    connect: MakeClient,
+    skew: Skew,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A program that restarts is knocked at as often as the service says."""
+    caplog.set_level("INFO", "hestia.proxy.attempts")
+    upstream = await raw([step.repeat(answer(b"ok"))])
+    gw = await gateway(cold("a", retry_count=1000, retry_delay=0.02), wakes={"a": upstream})
+    client = await connect(gw)
+    assert (await client.ask("GET", S + "/x")).status == 200
+    skew.forward(10)  # a refusal right after the start is another matter (CQ-13)
+    upstream.stop_listening()
+    for connection in upstream.connections:
+        connection.close()
+    clients = [await connect(gw) for _ in range(2)]
+    for number, one in enumerate(clients):
+        await one.send(request("POST", f"{S}/{number}", body=b"whole"))
+    await eventually(lambda: len(caplog.records) > 8, "more attempts than a budget has")
+    await upstream.start()
+    for one in clients:
+        assert (await one.response("POST")).status == 200

@@ -283,7 +283,7 @@ class Attempts(Relay):
         at = self._path.clock() + pause
         if not (
             retry.may_go_on(settings, attempts=self._attempts, at=at, started=self.started)
-            and self._path.may_retry(lease)
+            and (failure is Failure.UNSENT or self._path.may_retry(lease))
         ):
             return self.falls_back(error)
         log.info(

@@ -92,7 +92,8 @@ def may_go_on(settings: ServiceSettings, *, attempts: int, at: float, started: f
 
 
 class Budget:
-    """Further attempts of one service: at most a share of its requests of the last seconds (RF-04).
+    """Further attempts of one service: at most a share of its requests of the last seconds (RF-04). Those
+    after a connect that failed are not asked for: they cost a service that is in trouble nothing.
 
     It counts nothing while nothing is retried: the number of requests is read where it is kept anyway, and
     remembered at each question, so the hot path has no part in it. A window that begins with the first
