@@ -34,12 +34,14 @@ async def answered(make: MakeGateway, cases: list[Case]) -> list[Case]:
 
 async def _ask(address: tuple[str, int], case: Case) -> tuple[str, bool]:
     client = await Client.connect(address)
-    await client.send(request("GET", "/services/a/case"))
-    response = await client.response()
-    text = told(response) if response.complete else f"{response.status}{CUT}"
-    if not response.complete or response.get("connection") == b"close":
-        await client.gone()
-    ended = bool(client.ended)
-    assert client.surplus == b"", (case.name, client.surplus[:200])
-    await client.close()
-    return text, ended
+    try:
+        await client.send(request("GET", "/services/a/case"))
+        response = await client.response()
+        text = told(response) if response.complete else f"{response.status}{CUT}"
+        if not response.complete or response.get("connection") == b"close":
+            await client.gone()
+        ended = bool(client.ended)
+        assert client.surplus == b"", (case.name, client.surplus[:200])
+        return text, ended
+    finally:
+        await client.close()
