@@ -286,8 +286,8 @@ async def _serve(settings: Settings, stream: Stream, on_started: OnStarted) -> i
     await hestia.start()
     on_started(hestia, await hestia.phases())
     _tell_warnings(settings)
-    # What lives from here on was made for good: the collector need not look at it again and again. What little
-    # is garbage by now stays too: finding it would hold the loop for 0.1 s, with 10,000 services for 0.5 s.
+    # What lives from here on was made for good: the collector need not look at it again and again. What
+    # little is garbage by now stays: finding it would hold the loop for 0.1 s, with 10,000 services for 0.5.
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     gc.enable()
