@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from hestia.core.errors import StartFailed
+from hestia.core.model import InstanceId, ServiceId
+from hestia.runtime.history import StageClock
 from tests.fakes import upstream as step
 from tests.fakes import websocket
 from tests.fakes.http_upstream import HttpUpstream, pattern
@@ -373,6 +375,41 @@ async def test_t_to_11_a_request_timeout_shorter_than_the_start(
     await gw.until_phase("hot")
     await still_serves(client, upstream)
     assert len(gw.engine.starts) == 1
+
+
+def took(gw: Gateway, seconds: float) -> None:
+    """Earlier starts of `a` took this long."""
+    clock = StageClock(0.0)
+    clock.enter("boot", "", 0.0)
+    clock.finish(seconds)
+    gw.hestia.gateway.history.add(ServiceId("a"), InstanceId("a"), clock)
+
+
+async def test_t_to_11_the_estimate_comes_from_earlier_starts(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    gw = await _asleep(gateway, upstream, request_timeout=0.3)
+    took(gw, 5000.0)
+    response = await (await connect(gw)).ask("GET", S + "/x")
+    members = response.problem("queue_timeout", 503)
+    left = members["retry_after_ms"] / 1000
+    assert 4000 < left < 5000
+    assert abs(int(response.get("retry-after") or b"0") - left) <= 1
+    assert "By earlier starts about" in members["detail"]
+
+
+async def test_t_cq_02_a_full_queue_says_when_the_start_will_be_over(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    gw = await _asleep(gateway, upstream, queue_size=1)
+    took(gw, 5000.0)
+    waiting, shed = await connect(gw), await connect(gw)
+    await waiting.send(request("GET", S + "/1"))
+    await gw.until_waiting(1)
+    members = (await shed.ask("GET", S + "/2")).problem("queue_full", 503)
+    assert 4000 < members["retry_after_ms"] / 1000 <= 5000
+    gw.probe.ready = True
+    assert (await waiting.response()).status == 200
 
 
 async def test_t_to_10_waiting_in_the_queue_does_not_count_as_upstream_time(
