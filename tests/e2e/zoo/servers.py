@@ -12,6 +12,7 @@ Each closes a connection that was idle for about a second, where it can be told 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -45,7 +46,9 @@ class Server:
         first = found(self.program) or python
         if self.name == "go":  # `go run` would have to be killed twice
             built = folder / "go_server"
-            subprocess.run([first, "build", "-o", built, HERE / "go_server.go"], check=True, timeout=300)
+            plain = {**os.environ, "CGO_ENABLED": "0"}  # as install.sh has compiled the library
+            command = [first, "build", "-o", built, HERE / "go_server.go"]
+            subprocess.run(command, check=True, timeout=300, env=plain)
             first = str(built)
         return [first, *self.words]
 
