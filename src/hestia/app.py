@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import logging
 import os
-import resource
 import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
@@ -29,7 +30,9 @@ from hestia.config import effective, load
 from hestia.core.model import Endpoint, Settings
 from hestia.core.ports import Engine, EngineContext, EnginePlugin, Recorder, Store
 from hestia.core.requests import RequestRecord
-from hestia.edge.server import EdgeServer
+from hestia.edge.certificate import Certificate
+from hestia.edge.limits import OpenFiles, Room, open_files_limit, raise_open_files_limit
+from hestia.edge.server import Door, EdgeServer
 from hestia.engines.registry import EngineRegistry, load_engines
 from hestia.http1.pool import Pool
 from hestia.proxy.buffers import Buffers
@@ -126,30 +129,44 @@ class Hestia:
         control = ControlServer(api, self._control_path(), spawn=self._tasks.spawn)
         await control.start()
         cleanup.push_async_callback(control.aclose)
-        data_path = DataPath(
-            self.settings,
-            self.gateway,
-            pool,
+        files = OpenFiles(lambda: self.open_connections + sum(dataclasses.astuple(pool.statistics())))
+        path = partial(
+            DataPath,
+            leases=self.gateway,
+            pool=pool,
             control=Endpoint("http", "", 0, unix_path=control.path),
             on_done=self._access_log(),
             clock=clock,
             buffers=self.buffers,
             pseudonym=f"hestia-{gateway_id}",  # two gateways in a row are no loop
             trust_unix=bool(self._unix_path),
+            is_full=files.is_full,
         )
+        main = path(self.settings)
         self._edge = edge = EdgeServer(
-            settings.host,
-            settings.port,
-            data_path.handler,
-            refuse=data_path.refusal,
+            self._doors(main, path),
+            refuse=main.refusal,
             clock=clock,
-            swept=pool.sweep,
-            unix_path=self._unix_path,
+            spawn=self._tasks.spawn,
+            swept=(pool.sweep, files.look),
+            room=Room(open_files_limit(), settings.trusted_proxies),
+            certificate=Certificate(settings.tls) if settings.tls is not None else None,
         )
         cleanup.push_async_callback(edge.aclose)
         self.gateway.watch_engines()
         await edge.start()
-        self.address = (self._unix_path, 0) if self._unix_path else edge.addresses[0]
+        files.look(clock())
+        self.address = (self._unix_path, 0) if self._unix_path else edge.addresses()[0]
+
+    def _doors(self, main: DataPath, path: Callable[..., DataPath]) -> list[Door]:
+        """The gateway's own, then those of services that have a port, each with a data path of its own."""
+        host, port = self.settings.gateway.host, self.settings.gateway.port
+        doors = [Door(handler=main.handler, host=host, port=port, unix_path=self._unix_path)]
+        for one in self.settings.services.values():
+            if one.port is not None:
+                alone = path(dataclasses.replace(self.settings, services={one.id: one}), own_port=True)
+                doors.append(Door(handler=alone.handler, host=host, port=one.port, service=one.id))
+        return doors
 
     def _control_path(self) -> str:
         """Where the control API listens: in the state folder, so that a gateway that was killed leaves
@@ -195,6 +212,11 @@ class Hestia:
     def hurry(self) -> None:
         """A second wish to end: cut what is open, give services no further grace."""
         self._hurry.set()
+
+    def own_address(self, service: str) -> tuple[str, int]:
+        """Where a service with a port of its own listens."""
+        assert self._edge is not None
+        return self._edge.addresses(service)[0]
 
     @property
     def open_connections(self) -> int:
@@ -242,7 +264,7 @@ def serve(settings: Settings, *, on_started: OnStarted) -> int:
     Raises ConfigError, OSError.
     """
     stream = _log_to_stderr(settings)
-    raise_descriptor_limit()
+    raise_open_files_limit()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(settings, stream, on_started))
@@ -320,13 +342,6 @@ def _hung_up(end: Callable[[str], None], terminal: bool) -> None:
         )
 
 
-def raise_descriptor_limit() -> None:
-    """As many open files as the system allows (LI-14)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # an unlimited one may be beyond what the kernel takes
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 class _Bridged:
     """The gateway behind the bridge, and the log it writes."""
 
@@ -358,7 +373,7 @@ async def _start_bridged(unix_path: str) -> _Bridged:
     settings = load(path=None, environ=os.environ, cwd=os.getcwd(), engines=engines)
     with _one_voice():
         stream = _log_to_stderr(settings)
-        raise_descriptor_limit()
+        raise_open_files_limit()
         hestia = Hestia(settings, access_log=stream, unix_path=unix_path)
         try:
             await hestia.start()

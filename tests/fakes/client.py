@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -34,9 +35,16 @@ class Client(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     @classmethod
-    async def connect(cls, address: tuple[str, int], *, receive_buffer: int = 0, source: str = "") -> Self:
+    async def connect(
+        cls,
+        address: tuple[str, int],
+        *,
+        receive_buffer: int = 0,
+        source: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> Self:
         """Connect. receive_buffer: size of the kernel's buffer in bytes, 0 for the default. source: own
-        address, "" for any."""
+        address, "" for any. tls: what it trusts, for the name `localhost`."""
         raw = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         raw.setblocking(False)
         if receive_buffer:
@@ -48,7 +56,8 @@ class Client(asyncio.Protocol):
             async with asyncio.timeout(PATIENCE):
                 await loop.sock_connect(raw, address)
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                _, client = await loop.create_connection(cls, sock=raw)
+                name = "localhost" if tls is not None else None
+                _, client = await loop.create_connection(cls, sock=raw, ssl=tls, server_hostname=name)
         except BaseException:
             raw.close()
             raise

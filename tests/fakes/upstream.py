@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self, cast
@@ -44,7 +45,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's class is none of asyncio's
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = transport.get_extra_info("socket")
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.upstream.accepted(self)
 
     def data_received(self, data: bytes) -> None:
@@ -180,17 +183,31 @@ class RawUpstream:
         self.failures: list[BaseException] = []
         self.bell = Bell()
         self.port = 0
+        self.unix_path = ""
+        self.tls = False
         self._host = "127.0.0.1"
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life ----------------------------------------------------------------------------------
 
-    async def start(self, *, host: str = "127.0.0.1", port: int = 0) -> Self:
+    async def start(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        unix_path: str = "",
+    ) -> Self:
         """Listen; with port 0 on a free port, which stays the same over `stop_listening` and `start`."""
-        self._host = host
+        self._host, self.unix_path, self.tls = host, unix_path, tls is not None
+        if unix_path:
+            self._server = await asyncio.get_running_loop().create_unix_server(
+                lambda: Connection(self), unix_path
+            )
+            return self
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self), host, port or self.port, reuse_address=True, backlog=4096
+            lambda: Connection(self), host, port or self.port, ssl=tls, reuse_address=True, backlog=4096
         )
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self
@@ -252,7 +269,9 @@ class RawUpstream:
 
     @property
     def url(self) -> str:
-        return f"http://{self.authority}"
+        if self.unix_path:
+            return f"unix:{self.unix_path}"
+        return f"https://localhost:{self.port}" if self.tls else f"http://{self.authority}"
 
     @property
     def targets(self) -> list[bytes]:

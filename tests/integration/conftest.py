@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -91,8 +92,14 @@ async def connect(gateway: MakeGateway) -> AsyncIterator[MakeClient]:
     """Make raw clients: `await connect(gw)`; those still open after the test are closed first of all."""
     made: list[Client] = []
 
-    async def make(target: Gateway | RawUpstream, *, receive_buffer: int = 0) -> Client:
-        client = await Client.connect(target.address, receive_buffer=receive_buffer)
+    async def make(
+        target: Gateway | RawUpstream | tuple[str, int],
+        *,
+        receive_buffer: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> Client:
+        address = target if isinstance(target, tuple) else target.address
+        client = await Client.connect(address, receive_buffer=receive_buffer, tls=tls)
         made.append(client)
         return client
 

@@ -13,8 +13,9 @@ import pytest
 
 from hestia.core.errors import HestiaError
 from hestia.edge.connection import ClientConnection
-from hestia.edge.server import EdgeServer
+from hestia.edge.server import Door, EdgeServer
 from hestia.http1.heads import Request
+from hestia.runtime.tasks import Tasks
 from tests.fakes import upstream as step
 from tests.fakes.client import Client
 from tests.fakes.facts import eventually
@@ -248,7 +249,10 @@ class Edge:
         self.begun: list[Answering] = []
         self.data = b""
         self.server = EdgeServer(
-            "127.0.0.1", 0, self._handle, refuse=self._refuse, clock=asyncio.get_running_loop().time
+            [Door(host="127.0.0.1", handler=self._handle)],
+            refuse=self._refuse,
+            clock=asyncio.get_running_loop().time,
+            spawn=Tasks().spawn,
         )
 
     def _handle(self, _: Request, client: ClientConnection) -> Answering:
@@ -273,7 +277,7 @@ async def edge(leaks: None) -> AsyncIterator[Edge]:
 
 
 async def test_t_sb_06_the_body_of_a_request_that_waits_is_held_within_bounds(edge: Edge) -> None:
-    client = await Client.connect(edge.server.addresses[0])
+    client = await Client.connect(edge.server.addresses()[0])
     await client.send(request("GET", "/first"))
     await eventually(lambda: len(edge.begun) == 1, lambda: "the first request to begin")
     async with asyncio.TaskGroup() as group:
@@ -289,7 +293,7 @@ async def test_t_sb_06_the_body_of_a_request_that_waits_is_held_within_bounds(ed
 
 async def test_t_sl_02_who_does_not_read_gets_no_further_answers(edge: Edge) -> None:
     edge.data = answer(bytes(32 << 10))
-    client = await Client.connect(edge.server.addresses[0], receive_buffer=4096)
+    client = await Client.connect(edge.server.addresses()[0], receive_buffer=4096)
     client.transport.pause_reading()
     async with asyncio.TaskGroup() as group:
         group.create_task(client.send(request("GET", "/x") * 2000))

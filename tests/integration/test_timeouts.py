@@ -240,7 +240,7 @@ async def one_sweep(gw: Gateway) -> None:
     seen: list[float] = []
     edge = gw.hestia._edge
     assert edge is not None
-    swept, edge._swept = edge._swept, seen.append
+    swept, edge._swept = edge._swept, [seen.append]
     await gw.until(lambda _: bool(seen), "a sweep")
     edge._swept = swept
 

@@ -14,7 +14,7 @@ from hestia.api.error_texts import ERRORS
 from hestia.cli.root import COMMANDS, overview, root
 from hestia.config.models import BackoffKeys, EngineKeys, GatewayKeys, ServiceKeys
 from hestia.core import errors
-from hestia.edge import connection, server
+from hestia.edge import connection, limits
 from hestia.http1 import heads, pool, target, upstream
 from hestia.problems import TABLE
 from hestia.proxy import attempts, buffers, relay, retry
@@ -135,7 +135,7 @@ def test_proxy_page_names_real_codes_with_their_status() -> None:
             (heads.HEAD_MAX, heads.FIELD_MAX, heads.FIELDS_MAX) == (65536, 16384, 200),
         ),
         ("requests sent ahead on one connection | 16", connection.PIPELINED == 16),
-        ("beyond this machine | 4096; 512", (server.CONNECTIONS, server.PER_PEER) == (4096, 512)),
+        ("beyond this machine | 4096; 512", (limits.CONNECTIONS, limits.PER_PEER) == (4096, 512)),
         ("64 KiB each way, beside 256 KiB", (connection.HIGH_WATER, buffers.SPOOL_LIMIT) == (65536, 262144)),
         ("(1 MiB at most, 64 MiB for all",
          (buffers.REPLAY_LIMIT, buffers.REPLAY_TOTAL) == (1024 * 1024, 64 * 1024 * 1024)),

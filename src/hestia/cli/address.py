@@ -19,17 +19,23 @@ from hestia.cli.text import ago, instant, plain
 
 PORTS_TRIED: Final = 100
 ASK_TIMEOUT: Final = 1.0
+SCHEMES: Final = ("http", "https")
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::", "*"})
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def browsable(host: str, port: int) -> str:
+def browsable(host: str, port: int, *, tls: bool = False) -> str:
     """The address a browser on this machine opens; never a listening address such as 0.0.0.0."""
-    name = "localhost" if host in _EVERYWHERE | _LOOPBACK else host
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
+    return _url("localhost" if host in _EVERYWHERE | _LOOPBACK else host, port, tls=tls)
 
 
-def from_outside(host: str, port: int) -> str:
+def _url(name: str, port: int, *, tls: bool) -> str:
+    scheme, default = ("https", 443) if tls else ("http", 80)
+    at = f"[{name}]" if ":" in name else name
+    return f"{scheme}://{at}" if port == default else f"{scheme}://{at}:{port}"
+
+
+def from_outside(host: str, port: int, *, tls: bool = False) -> str:
     """The address for other machines, "" where only this one can come in or none is known."""
     if host not in _EVERYWHERE:
         return ""
@@ -39,7 +45,7 @@ def from_outside(host: str, port: int) -> str:
         except OSError:
             return ""
         own = probe.getsockname()[0]
-    return "" if own.startswith("127.") else f"http://{own}:{port}"
+    return "" if own.startswith("127.") else _url(own, port, tls=tls)
 
 
 def is_free(host: str, port: int) -> bool:
@@ -63,22 +69,52 @@ def check(host: str, port: int, *, command: str) -> None:
         raise explain(error, host, port, command=command)
 
 
+def check_service(service: str, host: str, port: int) -> None:
+    """Raise CliError when the own port of a service cannot be listened on."""
+    error = _try(host, port)
+    if error is None:
+        return
+    if error.errno == errno.EADDRINUSE:
+        reason = f"the port is taken by {holder_of(port).words()}"
+    elif error.errno == errno.EACCES:
+        reason = "only root may use ports below 1024 here"
+    else:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+    raise CliError(
+        f"Cannot listen on {host}:{port} for services.{service}: {reason}.",
+        code="port_in_use" if error.errno == errno.EADDRINUSE else "bind_failed",
+        remedy=(f"Give it another port: services.{service}.port: {free_port(host, max(port, 8080))}",),
+    )
+
+
 def _try(host: str, port: int) -> OSError | None:
+    """As the gateway does (`edge.listener.bind`), for a moment."""
+    missing: OSError | None = None
+    found = 0
     try:
-        found = socket.getaddrinfo(
+        for family, _, _, _, address in socket.getaddrinfo(
             None if host in ("", "*") else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        for family, kind, protocol, _, address in found:
-            with socket.socket(family, kind, protocol) as listener:
-                # As the gateway does: a port in TIME_WAIT is free, one that is listened on is not.
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                listener.bind(address)
-                listener.listen(1)
-    except OSError as exc:
+        ):
+            try:
+                _listen(family, str(address[0]), port)
+                found += 1
+            except OSError as exc:
+                if exc.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    return exc
+                missing = exc
+    except OSError as exc:  # no such name
         return exc
-    return None
+    return None if found else missing
+
+
+def _listen(family: int, host: str, port: int) -> None:
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        # A port in TIME_WAIT is free, one that is listened on is not.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+        listener.bind((host, port))
+        listener.listen(1)
 
 
 def explain(error: OSError, host: str, port: int, *, command: str) -> CliError:
@@ -156,9 +192,13 @@ def holder_of(port: int) -> Holder:
 def running_hestia(host: str, port: int) -> str:
     """A sentence about the gateway that answers at this port; "" when none does."""
     name = "127.0.0.1" if host in _EVERYWHERE | {"localhost"} else host
-    client = Client(
-        Target("http", name, port, "", ""), connect_timeout=ASK_TIMEOUT, answer_timeout=ASK_TIMEOUT
+    return next(
+        filter(None, (_hestia_at(Target(scheme, name, port, "", "", verify=False)) for scheme in SCHEMES)), ""
     )
+
+
+def _hestia_at(target: Target) -> str:
+    client = Client(target, connect_timeout=ASK_TIMEOUT, answer_timeout=ASK_TIMEOUT)
     try:
         health = json.loads(client.call("GET", "/healthz", accept=(503,))[1])
         version, since = str(health["version"]), instant(health["startedAt"])

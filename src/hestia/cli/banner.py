@@ -19,15 +19,16 @@ ACCESS_OFF: Final = "off: whoever reaches this address may use every service"
 
 def lines(settings: Settings, host: str, port: int, phases: Mapping[str, str], screen: Screen) -> list[str]:
     """The banner. phases: state of each service by its id."""
-    url = address.browsable(host, port)
-    outside = address.from_outside(host, port)
+    tls = settings.gateway.tls is not None
+    url = address.browsable(host, port, tls=tls)
+    outside = address.from_outside(host, port, tls=tls)
     from_environment = environment_services(settings)
     rows = [
         ("config", _source(settings)),
         *([("from env", ", ".join(f"{name} ({source})" for name, source in from_environment.items()))]
           if from_environment else []),
         ("access", ACCESS_OFF),
-        ("try", f"curl {url}/v1/services" + (f"/{_first(settings)}/status" if settings.services else "")),
+        ("try", f"curl {'-k ' if tls else ''}{url}/v1/services" + _first(settings)),
         ("stop", "Ctrl-C: open requests may end, then the running services are stopped too"),
     ]  # fmt: skip
     head = f"Hestia {__version__} listens on {url}" + (f" and {outside}" if outside else "")
@@ -43,7 +44,8 @@ def _source(settings: Settings) -> str:
 
 
 def _first(settings: Settings) -> str:
-    return str(next(iter(settings.services)))
+    first = next(iter(settings.services), None)
+    return f"/{first}/status" if first is not None else ""
 
 
 def _services(
@@ -54,17 +56,28 @@ def _services(
         return [("services", "none; write some: hestia config example > hestia_config.yml")]
     count = len(known) if len(known) <= room else room - 1
     wide = max(len(str(one.id)) for one in known[:count]) if count else 0
-    rows = [_service(one, phases.get(str(one.id), ""), screen, wide) for one in known[:count]]
+    rows = [_service(one, phases.get(str(one.id), ""), screen, wide, settings) for one in known[:count]]
     if count < len(known):
         rows.append(f"and {len(known) - count} more: hestia status")
     return [("services" if number == 0 else "", row) for number, row in enumerate(rows)]
 
 
-def _service(service: ServiceSettings, phase: str, screen: Screen, wide: int) -> str:
+def _service(service: ServiceSettings, phase: str, screen: Screen, wide: int, settings: Settings) -> str:
     instance = service.instances[0]
     state = f"{screen.mark(phase)} {phase}" if phase else ""
     where = plain(instance.base_url)
-    return f"{service.id!s:<{wide}}  {state:<10} {who_starts(service)}  {where}"
+    own = own_address(settings, service)
+    return f"{service.id!s:<{wide}}  {state:<10} {who_starts(service)}  {where}" + (
+        f"  also {own}" if own else ""
+    )
+
+
+def own_address(settings: Settings, service: ServiceSettings) -> str:
+    """Where a service with a port of its own answers, "" for the others."""
+    gateway = settings.gateway
+    if service.port is None:
+        return ""
+    return address.browsable(gateway.host, service.port, tls=gateway.tls is not None)
 
 
 def who_starts(service: ServiceSettings) -> str:
@@ -88,7 +101,7 @@ def event(settings: Settings, host: str, port: int, phases: Mapping[str, str]) -
     return {
         "event_type": "gateway_started",
         "version": __version__,
-        "address": address.browsable(host, port),
+        "address": address.browsable(host, port, tls=settings.gateway.tls is not None),
         "listening": f"{host}:{port}",
         "config": settings.config_path or None,
         "services": [
@@ -97,6 +110,7 @@ def event(settings: Settings, host: str, port: int, phases: Mapping[str, str]) -
                 "state": phases.get(str(one.id)),
                 "engine": one.instances[0].engine,
                 "base_url": one.instances[0].base_url,
+                "own_address": own_address(settings, one) or None,
             }
             for one in settings.services.values()
         ],

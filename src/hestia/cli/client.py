@@ -98,8 +98,7 @@ class Client:
     @contextlib.contextmanager
     def _exchange(self, method: str, path: str) -> Iterator[tuple[http.client.HTTPResponse, socket.socket]]:
         target = self.target
-        kind = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
-        connection = kind(target.host, target.port, timeout=self._connect_timeout)
+        connection = _connection(target, self._connect_timeout)
         began = time.monotonic()
         try:
             try:
@@ -133,8 +132,12 @@ class Client:
         start = "hestia serve" if self.target.port == 8080 else f"hestia serve --port {self.target.port}"
         remedy = f"Start it: {start}" if local else "Start it there, or name another address: --url URL"
         also = "Running elsewhere? Name its address: --url URL, or HESTIA_URL." if local else ""
+        refused, instead = _tls_failure(error, self.target)
+        if refused:
+            remedy, also = instead, ""
         return CliError(
-            f"The gateway is not reachable at {address}: {reason_of(error, self._connect_timeout)}.",
+            f"The gateway is not reachable at {address}: "
+            f"{refused or reason_of(error, self._connect_timeout)}.",
             exit_code=ExitCode.UNREACHABLE,
             code="gateway_unreachable",
             remedy=tuple(line for line in (remedy, also) if line),
@@ -189,6 +192,34 @@ class Client:
             code="gateway_unreachable",
             remedy=("Name the gateway's address: --url URL, or HESTIA_URL.",),
         )
+
+
+def _connection(target: Target, timeout: float) -> http.client.HTTPConnection:
+    if target.scheme != "https":
+        return http.client.HTTPConnection(target.host, target.port, timeout=timeout)
+    import ssl  # only here
+
+    context = ssl.create_default_context()
+    if not target.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(target.host, target.port, timeout=timeout, context=context)
+
+
+def _tls_failure(error: OSError, target: Target) -> tuple[str, str]:
+    """What the certificate, or its absence, is refused for, and what to do; "" where it is not that."""
+    if target.scheme != "https":
+        return "", ""
+    reason, message = getattr(error, "reason", ""), getattr(error, "verify_message", "")
+    if message:
+        return (
+            f"its certificate is not accepted ({message.rstrip('.')})",
+            "Use the name that its certificate is for: --url https://NAME; an authority of your own goes "
+            "into SSL_CERT_FILE",
+        )
+    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return "it does not speak HTTPS", f"Name it with http: --url http://{target.host}:{target.port}"
+    return "", ""
 
 
 def reason_of(error: OSError, limit: float) -> str:

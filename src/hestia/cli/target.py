@@ -24,13 +24,17 @@ _LISTENING = frozenset({"0.0.0.0", "::", "*", ""})
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The gateway's address. path: prefix without final slash. source: where the address came from."""
+    """The gateway's address. path: prefix without final slash. source: where the address came from.
+
+    verify: whether its certificate has to be good for that name. Our own on this machine is for another one.
+    """
 
     scheme: str
     host: str
     port: int
     path: str
     source: str
+    verify: bool = True
 
     @property
     def url(self) -> str:
@@ -46,8 +50,9 @@ def find_target(url: str | None, environment: Mapping[str, str], folder: Path) -
     if environment.get("HESTIA_URL"):
         return _parse(environment["HESTIA_URL"], "HESTIA_URL")
     port, host, source = _local(environment, folder)
+    scheme = "https" if _has_tls(environment, folder) else "http"
     # 0 means "pick one": which one was picked cannot be known from here.
-    return Target("http", _reachable(host), port or DEFAULT_PORT, "", source)
+    return Target(scheme, _reachable(host), port or DEFAULT_PORT, "", source, verify=False)
 
 
 def _parse(text: str, source: str) -> Target:
@@ -85,6 +90,13 @@ def _local(environment: Mapping[str, str], folder: Path) -> tuple[int, str, str]
     if file is not None and (text := _scalar(file, "port")).isdecimal():
         return int(text), host, f"the port in {file.name}"
     return DEFAULT_PORT, host, "the default address"
+
+
+def _has_tls(environment: Mapping[str, str], folder: Path) -> bool:
+    """Whether a gateway started in this folder would speak HTTPS."""
+    if environment.get("HESTIA_TLS") or _dotenv(folder / ".env").get("HESTIA_TLS"):
+        return True
+    return any(re.match(r"tls\s*:", line) for line in _lines(config_file(environment, folder)))
 
 
 def config_file(environment: Mapping[str, str], folder: Path) -> Path | None:

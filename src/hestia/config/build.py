@@ -7,7 +7,7 @@ that cannot work. Reads nothing: what is on the PATH is asked through `which`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final
 
@@ -42,15 +42,16 @@ _LOOPBACK_NAMES: Final = ("localhost", "localhost.localdomain", "ip6-localhost")
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The gateway's own address. names: of this machine."""
+    """The gateway's own address. names: of this machine. doors: every port it listens on."""
 
     host: str
     port: int
     names: frozenset[str] = frozenset()
+    doors: frozenset[int] = frozenset()
 
     def is_here(self, endpoint: Endpoint) -> bool:
         """Whether the endpoint is this gateway."""
-        if endpoint.unix_path or not self.port or endpoint.port != self.port:
+        if endpoint.unix_path or not endpoint.port or endpoint.port not in {self.port, *self.doors}:
             return False
         return is_this_machine(endpoint.host) or endpoint.host in {self.host, *self.names}
 
@@ -109,6 +110,7 @@ class Builder:
     def finish(self) -> None:
         """What only shows when all services are known: names and addresses that clash."""
         self._check_hosts()
+        self._check_ports()
         self._check_addresses()
 
     # -- engine --------------------------------------------------------------------------------
@@ -311,6 +313,18 @@ class Builder:
                         f"{item.quoted(repr(host))} already leads to {owner}",
                         remedy="give each host name to one service",
                     )
+
+    def _check_ports(self) -> None:
+        """A port of its own is nobody else's."""
+        own = self._around.own
+        taken = {own.port: "the gateway itself"} if own.port else {}
+        for name, settings in self.services.items():
+            path = f"services.{name}"
+            if settings.port is not None and (owner := taken.setdefault(settings.port, path)) != path:
+                text = f"{settings.port} is already the port of {owner}"
+                node = self._homes[name]["port"]
+                self._checker.add(node, f"{path}.port", text, remedy="give each service a port of its own")
+        self._around = replace(self._around, own=replace(own, doors=frozenset(taken)))
 
     def _check_addresses(self) -> None:
         """Two programs on one address (SF-11), and an address that is the gateway's own."""

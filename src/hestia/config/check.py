@@ -133,7 +133,7 @@ class Checker:
         for name, node in given.items():
             kind = kind_of(model.model_fields[name])
             if isinstance(kind, Nested):
-                made |= self._nested(kind, name, node, f"{path}.{node.name or name}")
+                made |= self._nested(kind, name, node, f"{path}.{node.name or name}".removeprefix("."))
                 continue
             resolved = self._leaf(model, name, node, f"{path}.{node.name or name}" if path else name)
             if resolved is not None:

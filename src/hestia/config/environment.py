@@ -143,10 +143,10 @@ class Environment:
             service = prefixes.get(name[:at])
             if service is not None:
                 key = name[at + 1 :].lower()
-                if key in _SPELLED:
+                if key in _SPELLED and key not in _NOT_OURS:
                     self._take(service, node, *_SPELLED[key])
                     return True
-                if key in _COMING and key not in _NOT_OURS:
+                if key in _COMING:
                     text = later.refusal(_COMING[key].feature).replace("the key", "the variable")
                     self._refuse(node, text)
                     return True

@@ -27,6 +27,7 @@ from hestia.config.environment import (
     variables_of,
 )
 from hestia.config.errors import ConfigProblems, Problem, printable, show
+from hestia.config.front import check_files, sources_of, with_paths
 from hestia.config.ids import is_id
 from hestia.config.models import GatewayKeys, ServiceKeys
 from hestia.config.tree import Node, Place, Source
@@ -283,8 +284,13 @@ class _Loader:
     def _gateway(self, given: Mapping[str, Node]) -> GatewaySettings:
         keys = self.checker.values(GatewayKeys, given, "")
         self._sources = {name: node.words() for name, node in given.items()}  # after: secrets are known now
-        plain = keys.model_dump()
+        plain = {name: getattr(keys, name) for name in GatewayKeys.model_fields}
         plain["state_dir"] = self._state_dir(keys.state_dir)
+        if keys.tls is not None:
+            plain["tls"] = tls = with_paths(keys.tls, self._base)
+            self._sources.update(sources_of(given["tls"]))
+            if warning := check_files(tls, given["tls"], self.checker):
+                self._warnings.append(f"tls: {warning}")
         return GatewaySettings(**plain)
 
     def _state_dir(self, written: str) -> str:

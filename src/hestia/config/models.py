@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
-from hestia.config.rules import CorsKeys, HeadersKeys, Nested, NoWakeKeys
+from hestia.config.rules import CorsKeys, HeadersKeys, Nested, NoWakeKeys, TlsKeys
 from hestia.config.sizes import Size
 from hestia.config.values import (
     Address,
@@ -41,6 +41,7 @@ from hestia.core.model import (
     OnCold,
     PathPolicy,
     ServiceSettings,
+    Tls,
 )
 from hestia.core.rules import Cors, Headers, NoWake, Underscores
 
@@ -79,6 +80,17 @@ class GatewayKeys(Keys):
     )
     port: Annotated[int, Whole(0, 65535)] = _key(
         _GATEWAY.port, "Port of the gateway; 0 picks a free one and prints it."
+    )
+    tls: Annotated[Tls | None, Nested(TlsKeys, '{"certificate": "cert.pem", "key": "key.pem"}')] = _key(
+        _GATEWAY.tls,
+        "HTTPS instead of HTTP: paths of PEM files, `certificate` with its chain and `key`; a relative path "
+        "counts from the file. Also `key_password`, for a locked key, and `min_version` (`1.2` or `1.3`). "
+        "Files that change are read again.",
+        example={
+            "certificate": "/etc/letsencrypt/live/home.example/fullchain.pem",
+            "key": "/etc/letsencrypt/live/home.example/privkey.pem",
+        },
+        shown="none (HTTP)",
     )
     log_level: Annotated[str, Word(("DEBUG", "INFO", "WARNING", "ERROR"), upper=True)] = _key(
         _GATEWAY.log_level, "From which level on the log is written."
@@ -293,6 +305,13 @@ class ServiceKeys(Keys):
     )
     path_policy: Annotated[str, Word(tuple(PathPolicy))] = _key(
         str(_SERVICE.path_policy), "strict refuses paths that climb (`..`); verbatim passes every path on."
+    )
+    port: Annotated[int | None, Whole(1, 65535)] = _key(
+        _SERVICE.port,
+        "A port of its own on the gateway's `host`, where every request is for this service: for clients "
+        "that can take neither a prefix nor a host name. Not set by `<SERVICE>_PORT`.",
+        example=8081,
+        shown="none",
     )
     tls_verify: Annotated[bool, Flag()] = _key(
         _SERVICE.tls_verify, "With an https `base_url`: check the certificate of the service."

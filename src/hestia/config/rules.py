@@ -1,4 +1,4 @@
-"""Keys of a service whose values are mappings of their own: `headers`, `no_wake`, `cors`.
+"""Keys whose values are mappings of their own: `headers`, `no_wake` and `cors` of a service, `tls`.
 
 Each is a pydantic model, checked like the options of an engine, so that a fault is shown at its own place
 and a secret may stand wherever a text does. What the texts may say is decided in `core.rules`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,11 +16,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from hestia.config.values import Kind, Schema
+from hestia.core.model import Tls
 from hestia.core.rules import (
     Cors,
     Edits,
@@ -137,7 +139,35 @@ class CorsKeys(_Model):
         return Cors(origins=tuple(self.origins))
 
 
-Nest = HeadersKeys | NoWakeKeys | CorsKeys
+_TlsVersion = Annotated[
+    Literal["1.2", "1.3"],
+    BeforeValidator(_as_text),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "enum": ["1.2", "1.3"]}, {"type": "number", "enum": [1.2, 1.3]}]}
+    ),
+]
+
+
+class TlsKeys(_Model):
+    """`tls` of the gateway."""
+
+    certificate: Annotated[str, Field(min_length=1)] = Field(
+        description="Path of a PEM file: the certificate, then those that lead to its authority."
+    )
+    key: Annotated[str, Field(min_length=1)] = Field(description="Path of a PEM file: the private key.")
+    key_password: str = Field(default="", description="Password of the key, where it is encrypted.")
+    min_version: _TlsVersion = Field(default="1.2", description="Oldest TLS version that is spoken.")
+
+    def made(self) -> Tls:
+        return Tls(
+            certificate=self.certificate,
+            key=self.key,
+            key_password=self.key_password,
+            min_version=self.min_version,
+        )
+
+
+Nest = HeadersKeys | NoWakeKeys | CorsKeys | TlsKeys
 
 
 @dataclass(frozen=True)
@@ -182,6 +212,8 @@ def plain(value: object) -> object:
             side: {"set": dict(edits.set), "remove": list(edits.remove)}
             for side, edits in (("request", value.request), ("response", value.response))
         }
+    if isinstance(value, Tls):
+        return {name: getattr(value, name) for name in TlsKeys.model_fields}
     if isinstance(value, NoWake):
         members = {"path": value.path, "method": value.method, "user_agent": value.user_agent}
         return {name: text for name, text in members.items() if text}

@@ -176,6 +176,7 @@ class ServiceSettings:
     underscore_headers: Underscores = Underscores.KEEP
     host_header: str = HostHeader.AUTO  # a HostHeader word or a literal host
     path_policy: PathPolicy = PathPolicy.STRICT
+    port: int | None = None  # a listener of its own on the gateway's host
     tls_verify: bool = True
     restart_backoff: Backoff = field(default_factory=Backoff)
     rules: Rules | None = field(init=False, repr=False, compare=False)
@@ -196,11 +197,22 @@ class ServiceSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """TLS at the front door. certificate, key: paths of PEM files. min_version: "1.2" or "1.3"."""
+
+    certificate: str
+    key: str
+    key_password: str = field(default="", repr=False)
+    min_version: str = "1.2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
     """Settings of the gateway itself. `port` 0 picks a free one."""
 
     host: str = "127.0.0.1"
     port: int = 8080
+    tls: Tls | None = None
     log_level: str = "INFO"
     log_format: str = "auto"
     access_log: bool = True

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 class RequestRecord(NamedTuple):
     """at: wall-clock seconds at the end. service: "" for the gateway's own. route: kind of the match
-    (`prefix`, `host`, `control`), `none` where it was refused before. target: raw, query included.
+    (`prefix`, `host`, `port`, `control`), `none` where it was refused before. target: raw, query included.
     status: 0 when none was sent, 499 for a client that left. bytes_*: of bodies. *_ms: milliseconds, 0.0
     where that part did not happen. attempts: tries upstream. reused: the last one was on a pooled
     connection. aborted: side that broke the exchange off (`client`, `upstream`, `gateway`), or "".

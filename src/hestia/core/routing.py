@@ -27,6 +27,7 @@ class RouteKind(StrEnum):
 
     PREFIX = "prefix"
     HOST = "host"
+    PORT = "port"
     CONTROL = "control"
 
 
@@ -135,6 +136,16 @@ class RouteTable:
         near = difflib.get_close_matches(text, known, n=1)
         hint = f' The nearest is "{near[0]}".' if near else ""
         return ServiceNotFound(f'There is no service "{text}".{hint}', remedy="hestia status lists them")
+
+
+class OneRoute(RouteTable):
+    """The table behind a service's own port: every request is for the one service that it has."""
+
+    def match(self, host: bytes, target: bytes) -> Match:
+        """The service. Raises ServiceNotFound when there is none."""
+        for route in self._routes.values():
+            return Match(RouteKind.PORT, route, target)
+        raise self._unknown(b"")
 
 
 def host_name(host: bytes) -> bytes:

@@ -4,96 +4,141 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from hestia.core.errors import HestiaError
+from hestia.core.errors import AdmissionError, ConfigError, HestiaError
+from hestia.edge.certificate import Certificate
 from hestia.edge.connection import ClientConnection, Handler
+from hestia.edge.limits import Room, open_files_limit
+from hestia.edge.listener import BACKLOG, Opened, Spawn, TlsListener, bind
 
 SWEEP_INTERVAL: Final = 1.0  # seconds (TO-18)
-CONNECTIONS: Final = 4096  # at once (LI-08)
-PER_PEER: Final = 512  # at once from one address that is not loopback
-BACKLOG: Final = 2048
 CUT_LIMIT: Final = 1.0  # seconds the loop gets to report connections that were cut
 
 
-class EdgeServer:
-    """Listens on TCP, or on a unix socket when `unix_path` is given.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """One place to listen: on TCP, or on a unix socket when `unix_path` is given. handler: of its requests.
 
-    refuse: the answer to bytes that did not become a request. swept: called at each sweep too.
+    service: whose door it is, "" for the gateway's own; for whoever has to say that it cannot be opened.
+    """
+
+    handler: Handler
+    host: str = ""
+    port: int = 0
+    unix_path: str = ""
+    service: str = ""
+
+
+class EdgeServer:
+    """Listens at each of the doors.
+
+    refuse: the answer to bytes that did not become a request. swept: called at each sweep too, with its time.
+    room: counts clients. certificate: with it, TCP doors speak TLS. spawn: owns the tasks of handshakes.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
-        handler: Handler,
+        doors: Sequence[Door],
         *,
         refuse: Callable[[HestiaError, ClientConnection], bytes],
         clock: Callable[[], float],
-        swept: Callable[[float], None] = lambda _now: None,
-        unix_path: str = "",
+        spawn: Spawn,
+        swept: Sequence[Callable[[float], None]] = (),
+        room: Room | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
-        self._host = host
-        self._port = port
-        self._handler = handler
+        self._doors = doors
         self._refuse = refuse
         self._clock = clock
-        self._swept = swept
-        self._unix_path = unix_path
-        self._server: asyncio.Server | None = None
+        self._spawn = spawn
+        self._swept = [*swept, certificate.look] if certificate is not None else [*swept]
+        self._room = room or Room(open_files_limit())
+        self._certificate = certificate
+        self._servers: list[asyncio.Server] = []
+        self._tls: list[TlsListener] = []
+        self._addresses: dict[str, list[tuple[str, int]]] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._connections: set[ClientConnection] = set()
-        self._peers: dict[str, int] = {}
         self._empty = asyncio.Event()
         self._empty.set()
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the address cannot be used."""
-        loop = asyncio.get_running_loop()
-        if self._unix_path:
-            self._server = await loop.create_unix_server(self._make, self._unix_path, backlog=BACKLOG)
-        else:
-            self._server = await loop.create_server(
-                self._make, self._host, self._port, backlog=BACKLOG, reuse_address=True
-            )
-        self._sweep_timer = loop.call_later(SWEEP_INTERVAL, self._sweep)
+        """Listen. Raises OSError when the address cannot be used, ConfigError when a service's cannot.
 
-    @property
-    def addresses(self) -> list[tuple[str, int]]:
-        """(host, port) of every TCP socket that listens."""
-        sockets = self._server.sockets if self._server is not None else ()
-        return [sock.getsockname()[:2] for sock in sockets if sock.family != socket.AF_UNIX]
+        `aclose` undoes what was opened.
+        """
+        for door in self._doors:
+            try:
+                await self._listen(door)
+            except OSError as exc:
+                if not door.service:
+                    raise
+                where, reason = f"{door.host}:{door.port}", exc.strerror or str(exc)
+                raise ConfigError(
+                    f"services.{door.service}.port: cannot listen on {where}: {reason}",
+                    remedy="give the service another port, or end the program that has it",
+                ) from exc
+        self._sweep_timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
+
+    async def _listen(self, door: Door) -> None:
+        loop = asyncio.get_running_loop()
+        make = partial(self._make, door)
+        if door.unix_path:
+            self._servers.append(await loop.create_unix_server(make, door.unix_path, backlog=BACKLOG))
+            return
+        for sock in await bind(door.host, door.port):
+            self._addresses.setdefault(door.service, []).append(sock.getsockname()[:2])
+            if self._certificate is None:
+                self._servers.append(await loop.create_server(make, sock=sock, backlog=BACKLOG))
+                continue
+            listener = TlsListener(
+                sock,
+                self._certificate,
+                self._room,
+                spawn=self._spawn,
+                make=partial(self._make, door),
+                admit=self._admit,
+            )
+            listener.start()
+            self._tls.append(listener)
+
+    def addresses(self, service: str = "") -> list[tuple[str, int]]:
+        """(host, port) of every TCP socket of a door."""
+        return self._addresses.get(service, [])
 
     @property
     def open(self) -> int:
         return len(self._connections)
 
-    def _make(self) -> ClientConnection:
+    def _make(self, door: Door | None = None, opened: Opened | None = None) -> ClientConnection:
+        handler = (door or self._doors[0]).handler
         return ClientConnection(
-            self._handler, self._refuse, clock=self._clock, opened=self._opened, closed=self._closed
+            handler, self._refuse, clock=self._clock, opened=opened or self._opened, closed=self._closed
         )
 
     def _opened(self, connection: ClientConnection) -> bool:
-        peers = self._peers.get(connection.peer, 0) + 1
-        local = connection.peer.startswith("127.") or connection.peer in ("", "::1")
-        if len(self._connections) >= CONNECTIONS or (peers > PER_PEER and not local):
+        if self._room.is_crowded(connection.peer):
             return False
-        self._peers[connection.peer] = peers
+        full = self._room.enter(connection.peer)
+        self._admit(connection, AdmissionError(full, retry_after=1.0) if full else None)
+        return True
+
+    def _admit(self, connection: ClientConnection, error: HestiaError | None) -> None:
+        """Take over a connection that `_room` has counted. error: why it gets an answer at once."""
         self._connections.add(connection)
         self._empty.clear()
-        return True
+        if error is not None:
+            connection._answer_refusal(error)
 
     def _closed(self, connection: ClientConnection) -> None:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
-        left = self._peers[connection.peer] - 1
-        if left:
-            self._peers[connection.peer] = left
-        else:
-            del self._peers[connection.peer]
+        self._room.leave(connection.peer)
         if not self._connections:
             self._empty.set()
 
@@ -101,13 +146,16 @@ class EdgeServer:
         now = self._clock()
         for connection in list(self._connections):
             connection.sweep(now)
-        self._swept(now)
+        for look in self._swept:
+            look(now)
         self._sweep_timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
 
     def stop_accepting(self) -> None:
         """Close the listening sockets and what idles; running exchanges go on and close behind (DR-01)."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
+        for listener in self._tls:
+            listener.close()
         for connection in list(self._connections):
             connection.drain()
 
@@ -130,6 +178,8 @@ class EdgeServer:
         self.stop_accepting()
         self.cut()
         await self.drain(CUT_LIMIT)
-        if self._server is not None:
-            await self._server.wait_closed()
-            self._server = None
+        for listener in self._tls:
+            await listener.wait_closed()
+        for server in self._servers:
+            await server.wait_closed()
+        self._tls, self._servers = [], []

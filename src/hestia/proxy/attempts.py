@@ -14,6 +14,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from hestia.core.errors import (
+    AdmissionError,
     EngineError,
     HestiaError,
     InternalError,
@@ -95,6 +96,15 @@ class Attempts(Relay):
             self._connected(connection, self.t_leased or self.started)
             return
         self.reused = False
+        if self._lease is not None and self._path.is_full():
+            self.fail(
+                AdmissionError(
+                    "The gateway has nearly as many files open as the system lets it.",
+                    remedy="raise the limit: LimitNOFILE= of its unit, or ulimit -Hn",
+                    retry_after=1.0,
+                )
+            )
+            return
         self._dial_anew(self._upstream)
 
     def _dial_anew(self, upstream: Upstream) -> None:

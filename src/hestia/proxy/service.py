@@ -31,7 +31,7 @@ from hestia.core.model import (
 )
 from hestia.core.queue import Outcome, Waiter
 from hestia.core.requests import RequestRecord
-from hestia.core.routing import Match, Route, RouteKind, RouteTable
+from hestia.core.routing import Match, OneRoute, Route, RouteKind, RouteTable
 from hestia.core.urls import parse_base_url
 from hestia.edge.connection import ClientConnection
 from hestia.http1 import target as targets
@@ -85,7 +85,8 @@ class DataPath:
 
     control: the control API's private endpoint. on_done: takes the record of each request that ended.
     buffers: counts the bodies that are held. trust_unix: whether who speaks over a unix socket may name the
-    client (the bridge).
+    client (the bridge). is_full: whether no further connection to a service may be opened (LI-14).
+    own_port: behind the port of the one service that the settings have.
     """
 
     def __init__(
@@ -100,10 +101,14 @@ class DataPath:
         buffers: Buffers | None = None,
         pseudonym: str = "hestia",
         trust_unix: bool = False,
+        is_full: Callable[[], bool] = lambda: False,
+        own_port: bool = False,
     ) -> None:
         self.leases = leases
         self.pool = pool
         self.clock = clock
+        self.is_full = is_full
+        self._own_port = own_port
         self.waiting = Waiting(leases)
         self.buffers = buffers if buffers is not None else Buffers()
         self._budgets: dict[ServiceId, Budget] = {}
@@ -126,7 +131,7 @@ class DataPath:
     def update(self, settings: Settings) -> None:
         """Take new settings; requests under way keep theirs."""
         own = [*settings.gateway.allowed_hosts]
-        self._table = RouteTable(settings.services, own=own)
+        self._table = (OneRoute if self._own_port else RouteTable)(settings.services, own=own)
         self._fallbacks.clear()
         self._identity = frozenset(name.lower().encode() for name in settings.gateway.identity_headers)
         self._trusted = tuple(ip_network(one) for one in settings.gateway.trusted_proxies)
@@ -217,7 +222,7 @@ class DataPath:
         exchange.answer(308, [(b"location", path + b"/" + mark + query)])
 
     def upstreams(self, lease: Lease, match: Match) -> tuple[Upstream, Upstream]:
-        """What is the same for every request to this generation: over a prefix, and over a host name."""
+        """What is the same for every request to this generation: over a prefix, and over a host or port."""
         assert match.route is not None
         shelf = self.pool.shelf(lease.use.key)
         pair = tuple(
@@ -259,7 +264,7 @@ class DataPath:
         if not trusted and client.forwarded[0] == host and client.forwarded[1]:
             return client.forwarded[1]
         peer = client.peer.encode("latin-1") or b"unknown"
-        shown, proto, before = host, b"http", b""
+        shown, proto, before = host, client.scheme, b""
         if trusted:
             given = dict(request.forwarded)
             lines = [value for name, value in request.forwarded if name == b"x-forwarded-for"]

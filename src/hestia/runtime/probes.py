@@ -88,8 +88,10 @@ async def ask(target: Target, *, timeout: float) -> Answer:
         return Answer(False, True, 0, "connection refused")
     except FileNotFoundError:
         return Answer(False, True, 0, "the socket file does not exist")
-    except (ssl.SSLError, ssl.CertificateError) as error:
-        return Answer(False, False, 0, f"TLS failed: {error}")
+    except ssl.SSLCertVerificationError as error:
+        return Answer(False, False, 0, f"its certificate is not accepted: {error.verify_message.rstrip('.')}")
+    except ssl.SSLError as error:
+        return Answer(False, False, 0, f"TLS failed: {error.reason or error}")
     except socket.gaierror as error:
         return Answer(False, True, 0, f"the name cannot be resolved ({error.strerror or error})")
     except OSError as error:

@@ -73,3 +73,13 @@ def test_cl24_ids_are_found_in_the_file_without_loading_it(tmp_path: Path) -> No
     file.write_bytes(b"\xff\xfe\x00services")
     assert service_ids(file) == []
     assert service_ids(None) == []
+
+
+def test_cl12_a_gateway_with_tls_is_asked_over_https(tmp_path: Path) -> None:
+    (tmp_path / "hestia_config.yml").write_text("tls: {certificate: a, key: b}\nport: 8443\n")
+    found = find_target(None, {}, tmp_path)
+    assert (found.url, found.verify) == ("https://localhost:8443", False)
+    assert find_target("https://home.example", {}, tmp_path).verify
+    assert url(tmp_path, {"HESTIA_TLS": "{}"}) == "https://localhost:8443"
+    (tmp_path / "hestia_config.yml").write_text("port: 8443\nservices: {tls: {base_url: x}}\n")
+    assert url(tmp_path) == "http://localhost:8443"

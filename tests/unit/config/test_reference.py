@@ -13,9 +13,12 @@ from hestia.config.environment import PATH_VARIABLE, RESERVED, SERVICES_VARIABLE
 from hestia.config.load import FILE_NAMES
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, spellings
 from hestia.config.values import UNITS
+from tests.fakes.certificates import Authority
 from tests.unit.config.loading import ENGINES, Loader
 
 PAGE = make_config_reference.TARGET.read_text(encoding="utf-8")
+
+FILES_OF_TLS = "/etc/letsencrypt/live/home.example/"
 
 
 def section(title: str, level: str = "##") -> str:
@@ -42,7 +45,7 @@ def test_every_key_has_meaning_type_default_example_and_since(
     headings = re.findall(r"^### (\w+)$", part, re.MULTILINE)
     assert headings == list(model.model_fields)
     for name, field in model.model_fields.items():
-        text = section(name, "###")
+        text = part[part.index(f"### {name}\n") :].partition("\n### ")[0]
         assert field.description
         assert field.description in text
         for fact in ("- Type: ", "- Default: ", "- Since: 0."):
@@ -111,15 +114,15 @@ def test_every_yaml_example_of_the_page_is_valid(loader: Loader) -> None:
             text = block if block.startswith("services:") else opening + body
             if title == "Service keys" and "base_url" not in block and "{port}" not in block:
                 text += "    base_url: http://a:1\n"
-            loader(
-                text.replace("/run/secrets/api_token", "token.txt"),
-                env={"MY_DB_PASSWORD": "x", "CHAT_TOKEN": "x"},
-            )
+            for real, here in (("/run/secrets/api_token", "token.txt"), (FILES_OF_TLS, "tls/")):
+                text = text.replace(real, here)
+            loader(text, env={"MY_DB_PASSWORD": "x", "CHAT_TOKEN": "x"})
 
 
 @pytest.fixture(autouse=True)
 def token(loader: Loader) -> None:
     loader.write("x\n", "token.txt")
+    Authority().write(loader.folder / "tls")
 
 
 def test_a_stale_page_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from hestia.core.errors import HestiaError
 from hestia.edge.connection import ClientConnection, hung_up
+from hestia.edge.limits import PER_PEER
 from hestia.edge.pending import Exchange
-from hestia.edge.server import PER_PEER, EdgeServer
+from hestia.edge.server import Door, EdgeServer
 from hestia.http1.heads import Request
+from hestia.runtime.tasks import Tasks
 from tests.fakes.facts import eventually
 
 
@@ -22,6 +24,7 @@ class Wire(asyncio.Transport):
     def __init__(self, *peer: object) -> None:
         super().__init__({"peername": peer, "sockname": ("192.0.2.1", 80)})
         self.aborted = False
+        self.written = b""
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
     def is_reading(self) -> bool:
@@ -30,7 +33,13 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.aborted
 
-    def write(self, data: object) -> None: ...
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None: ...
 
     def abort(self) -> None:
         self.aborted = True
@@ -41,12 +50,12 @@ def _handle(_: Request, __: ClientConnection) -> Exchange:
 
 
 def _refuse(error: HestiaError, _: ClientConnection) -> bytes:
-    raise error
+    return error.code.encode()
 
 
 @pytest.fixture
 def server() -> EdgeServer:
-    return EdgeServer("127.0.0.1", 0, _handle, refuse=_refuse, clock=lambda: 0.0)
+    return EdgeServer([Door(handler=_handle)], refuse=_refuse, clock=lambda: 0.0, spawn=Tasks().spawn)
 
 
 def _arrive(server: EdgeServer, *peer: object) -> tuple[ClientConnection, Wire]:
@@ -57,16 +66,27 @@ def _arrive(server: EdgeServer, *peer: object) -> tuple[ClientConnection, Wire]:
 
 async def test_t_li_03_one_far_peer_gets_so_many_connections_and_no_more(server: EdgeServer) -> None:
     made = [_arrive(server, "192.0.2.7", port) for port in range(PER_PEER)]
-    assert not any(wire.aborted for _, wire in made)
-    assert _arrive(server, "192.0.2.7", 9999)[1].aborted
-    assert not _arrive(server, "192.0.2.8", 1)[1].aborted
+    assert not any(wire.written for _, wire in made)
+    turned_away, wire = _arrive(server, "192.0.2.7", 9999)
+    assert wire.written == b"upstream_busy"
+    assert not _arrive(server, "192.0.2.8", 1)[1].written
+    turned_away.connection_lost(None)
     made[0][0].connection_lost(None)
-    assert not _arrive(server, "192.0.2.7", 9999)[1].aborted
+    assert not _arrive(server, "192.0.2.7", 9999)[1].written
+
+
+async def test_li_08_who_comes_in_crowds_beyond_that_gets_no_answer(server: EdgeServer) -> None:
+    made = [_arrive(server, "192.0.2.7", port) for port in range(2 * PER_PEER)]
+    assert made[-1][1].aborted
+    assert not made[-1][1].written
+    for connection, _ in made:
+        connection.connection_lost(None)
+    assert not _arrive(server, "192.0.2.7", 9999)[1].written
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.0.0.9", "::1"])
 async def test_t_li_03_this_machine_is_not_counted(server: EdgeServer, peer: str) -> None:
-    assert not any(_arrive(server, peer, port)[1].aborted for port in range(PER_PEER + 1))
+    assert not any(_arrive(server, peer, port)[1].written for port in range(PER_PEER + 1))
 
 
 async def test_fw_07_a_zone_is_no_part_of_an_address(server: EdgeServer) -> None:

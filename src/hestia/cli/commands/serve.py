@@ -75,6 +75,9 @@ def _run(session: Session, settings: Settings, called: str) -> int:
 
     gateway = settings.gateway
     address.check(gateway.host, gateway.port, command=called)
+    for service in settings.services.values():
+        if service.port is not None:
+            address.check_service(service.id, gateway.host, service.port)
 
     def on_started(started: Hestia, phases: Mapping[str, str]) -> None:
         _announce(session, settings, started.address[1], phases)
