@@ -45,11 +45,11 @@ class Server:
         """Its command line. folder: where to build what has to be built."""
         first = found(self.program) or python
         if self.name == "go":  # `go run` would have to be killed twice
-            built = folder / "go_server"
+            built = str(folder / "go_server")
             plain = {**os.environ, "CGO_ENABLED": "0"}  # as install.sh has compiled the library
-            command = [first, "build", "-o", built, HERE / "go_server.go"]
+            command = [first, "build", "-o", built, str(HERE / "go_server.go")]
             subprocess.run(command, check=True, timeout=300, env=plain)
-            first = str(built)
+            first = built
         return [first, *self.words]
 
 
