@@ -143,6 +143,10 @@ class ServiceStatus(Document):
     idle_timeout_ms: int | None = Field(
         description="How long it stays up without use; null is for ever.", ge=0, examples=[1800000]
     )
+    fallback_url: str = Field(
+        description="Where requests go when it cannot be reached or started; empty without one.",
+        examples=["http://backup.lan:8000"],
+    )
 
 
 class Health(Document):

@@ -51,6 +51,7 @@ def service_status(status: ServiceStatus) -> models.ServiceStatus:
         retry_at=status.retry_at,
         episode=status.episode,
         idle_timeout_ms=milliseconds(status.idle_timeout),
+        fallback_url=status.fallback_url,
     )
 
 

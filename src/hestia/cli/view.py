@@ -150,6 +150,7 @@ def details(service: Document, screen: Screen, now: datetime, *, url: str) -> li
         ("address", f"{url}/services/{name}/"),
         ("engine", f"{plain(str(service.get('engine', '')))} on {plain(str(service.get('machineId', '')))}"),
         ("requests", f"{service.get('inFlight', 0)} open, {service.get('queuePending', 0)} waiting"),
+        ("fallback", plain(str(service.get("fallbackUrl", "")))),
         ("last used", _instant_words(service.get("lastUsedAt"), now, "not since the gateway started")),
     ]
     lines += [f"  {title:<10}{text}" for title, text in facts if text]

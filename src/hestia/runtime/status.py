@@ -74,6 +74,7 @@ class ServiceStatus:
     idle_timeout: float  # inf is never
     last_error: ErrorStatus | None
     instances: tuple[InstanceStatus, ...]
+    fallback_url: str = ""  # where requests go when it cannot be reached or started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,7 @@ class Views:
             idle_timeout=record.settings.idle_timeout,
             last_error=max(errors, key=lambda error: error.at, default=None),
             instances=instances,
+            fallback_url=record.settings.fallback_url,
         )
 
     def _instance(self, slot: Slot) -> InstanceStatus:

@@ -104,3 +104,9 @@ def test_an_older_gateway_without_phase_is_shown_by_its_state() -> None:
     seeds = {"serviceId": "a", "state": "hot", "machineId": "local", "readiness": "ready", "queuePending": 0}
     assert "hot" in view.table([seeds], PIPE, NOW)[1]
     assert view.details(seeds, PIPE, NOW, url="http://localhost:8080")
+
+
+def test_the_fallback_is_shown_where_there_is_one() -> None:
+    without = view.details(status("a", "hot"), PIPE, NOW, url="http://g")
+    with_one = view.details(status("a", "hot", fallbackUrl="http://b.lan:1"), PIPE, NOW, url="http://g")
+    assert [line for line in with_one if line not in without] == ["  fallback  http://b.lan:1"]
