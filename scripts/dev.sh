@@ -19,7 +19,7 @@ Usage: scripts/dev.sh COMMAND
   compile        make .venv-compiled with the data path as machine code; `run` uses it while it is up to date
   run [OPTION…]  serve on http://localhost:8080; options as for `hestia serve`
   test [PART…]   run the whole suite, or parts: lint docs unit contract integration conformance e2e compiled
-                 coverage all; and what takes long and is never run unasked: fuzz load
+                 coverage all; and what takes long and is never run unasked: fuzz load apps
                  after `--`, arguments for pytest: scripts/dev.sh test unit -- -k queue
   status         whether the gateway of `run` is up, and its services
   stop           stop the gateway of `run` in order
@@ -226,12 +226,12 @@ run_tests() {
       lint | docs | compiled) checks+=("$part") ;;
       unit | contract | integration | e2e) folders+=("tests/$part") ;;
       conformance) folders+=(tests/conformance tests/fuzz) ;;
-      fuzz | load) marks+=("$part") ;;
+      fuzz | load | apps) marks+=("$part") ;;
       coverage) checks+=(coverage) ;;
       all) checks+=(lint docs) folders+=(tests) ;;
       *)
         say "unknown part \"$part\"; there are: lint docs unit contract integration conformance e2e" \
-          "compiled coverage all fuzz load"
+          "compiled coverage all fuzz load apps"
         exit 2
         ;;
     esac
@@ -248,6 +248,7 @@ run_tests() {
   done
   if [ ${#folders[@]} -gt 0 ]; then run_pytest "${folders[@]}" "$@"; fi
   for part in "${marks[@]}"; do
+    if [ "$part" = apps ]; then tests/e2e/install.sh && tests/e2e/apps.sh; fi
     # In one process, and what they print is shown: they search long, or measure.
     "$BIN/python" -m pytest -m "$part" --capture=no tests "$@"
   done

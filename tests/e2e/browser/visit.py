@@ -62,6 +62,8 @@ def jupyter(visit: Visit, url: str) -> str:
     visit.open(url)
     page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
     page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
+    # A cell that is run before the page has heard of its kernel is not run at all.
+    page.get_by_text("| Idle").wait_for()
     page.keyboard.type("import os; print(6 * 7, os.environ['SAID'])")
     page.keyboard.press("Shift+Enter")
     output = page.locator(".jp-OutputArea-output").first
@@ -95,6 +97,37 @@ def streamlit(visit: Visit, url: str) -> str:
     return str(output.inner_text())
 
 
+def code_server(visit: Visit, url: str) -> str:
+    """A terminal opened in the editor, one command; what it printed."""
+    page = visit.page
+    visit.open(url)
+    page.locator(".monaco-workbench .statusbar").wait_for()
+    page.keyboard.press("Control+Backquote")
+    terminal = page.locator(".terminal-wrapper.active .xterm-rows")
+    terminal.wait_for()
+    page.locator(".terminal-wrapper.active textarea").focus()
+    page.keyboard.type('echo "$((6 * 7)) $SAID" | tee said\n')
+    expect(terminal).to_contain_text(re.compile("42"))
+    visit.picture("code_server")
+    return str(terminal.inner_text())
+
+
+def open_webui(visit: Visit, url: str) -> str:
+    """A chat with the one model; the answer as it stands when it is complete."""
+    page = visit.page
+    visit.open(url)
+    news = page.get_by_role("button", name="Okay, Let's Go!")
+    page.add_locator_handler(news, lambda: news.click())
+    page.locator("#chat-input").click()
+    page.keyboard.type("wake up")
+    page.keyboard.press("Enter")
+    answer = page.locator(".chat-assistant").first
+    expect(answer).to_contain_text(re.compile(r"\w+"))
+    page.get_by_role("button", name="Copy").last.wait_for()
+    visit.picture("open_webui")
+    return str(answer.inner_text())
+
+
 def failure(visit: Visit, url: str) -> str:
     """A service that cannot start: what the person reads."""
     status = visit.open(url)
@@ -104,7 +137,7 @@ def failure(visit: Visit, url: str) -> str:
 
 
 VISITS: dict[str, Callable[[Visit, str], str]] = {
-    one.__name__: one for one in (jupyter, gradio, streamlit, failure)
+    one.__name__: one for one in (jupyter, gradio, streamlit, code_server, open_webui, failure)
 }
 
 
