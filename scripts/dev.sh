@@ -192,6 +192,7 @@ lint() {
   "$BIN/ruff" format --check
   "$BIN/mypy"
   "$BIN/lint-imports"
+  "$BIN/python" scripts/requirements.py >/dev/null # the gaps go to stderr
 }
 
 docs() { # every generated page says the same as the code

@@ -13,6 +13,7 @@ import pytest
 from tests.fakes import upstream as step
 from tests.fakes.http_upstream import HttpUpstream
 from tests.fakes.upstream import Connection
+from tests.fakes.websocket import handshake
 from tests.fakes.wire import LAST_CHUNK, answer, chunk, head, request
 
 from .assertions import still_serves
@@ -105,6 +106,18 @@ async def test_sb_03_nothing_waits_to_be_sent_together(
         found = _sockets_of(port)
         assert len(found) == 2
         assert all(nodelay for nodelay, _ in found)
+
+
+@pytest.mark.xfail(strict=True, reason="not built yet: nobody sets SO_KEEPALIVE")
+async def test_ws_15_sockets_that_are_silent_are_looked_after(
+    gw: Gateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    """The fakes do not set it, so one end of each leg has it."""
+    client = await connect(gw)
+    await client.send(handshake(S + "/ws"))
+    assert (await client.head(upgrade=True)).status == 101
+    for port in (gw.port, upstream.port):
+        assert sum(alive for _, alive in _sockets_of(port)) == 1
 
 
 async def test_sb_07_an_upload_passes_before_it_ends(
