@@ -9,6 +9,8 @@ import pytest
 from websockets.asyncio.client import connect as open_websocket
 
 from hestia.app import Hestia
+from hestia.cli import address
+from hestia.cli.exits import CliError
 from hestia.core.errors import ConfigError
 from hestia.core.model import GatewaySettings, ServiceId, ServiceSettings, Settings
 from tests.fakes.certificates import Authority
@@ -116,6 +118,16 @@ async def test_the_log_says_port(gw: Gateway, connect: MakeClient) -> None:
     await gw.at_rest()
     await gw.aclose()
     assert b'"route":"port"' in gw.log or b" port " in gw.log, gw.log
+
+
+def test_serve_looks_first_and_says_who_has_the_port() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        with pytest.raises(CliError) as caught:
+            address.check_service("chat", "127.0.0.1", holder.getsockname()[1])
+    assert "for services.chat: the port is taken by" in caught.value.detail
+    assert caught.value.remedy[0].startswith("Give it another port: services.chat.port: ")
 
 
 async def test_a_taken_port_fails_the_start_and_names_the_service(leaks: None, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def explain(error: OSError, host: str, port: int, *, command: str) -> CliError:
 def _taken(host: str, port: int, *, command: str) -> CliError:
     holder = holder_of(port)
     lines = [f"Cannot listen on {host or '*'}:{port}: the port is taken by {holder.words()}."]
-    gateway = running_hestia(host, port)
+    gateway, url = running_hestia(host, port)
     if gateway:
         lines.append(gateway)
     other = f"{command} --port {free_port(host, port)}"
@@ -155,7 +155,7 @@ def _taken(host: str, port: int, *, command: str) -> CliError:
         remedy = [f"Use a free port: {other}"]
     else:
         remedy = [
-            f"Look at the one that runs: hestia status --url {browsable(host, port)}",
+            f"Look at the one that runs: hestia status --url {url}",
             f"Run a second one beside it: HESTIA_STATE_DIR=~/.local/state/hestia-2 {other}",
         ]
     return CliError("\n".join(lines), code="port_in_use", remedy=tuple(remedy))
@@ -189,12 +189,13 @@ def holder_of(port: int) -> Holder:
     return Holder()
 
 
-def running_hestia(host: str, port: int) -> str:
-    """A sentence about the gateway that answers at this port; "" when none does."""
+def running_hestia(host: str, port: int) -> tuple[str, str]:
+    """A sentence about the gateway that answers at this port, and its address; "" and "" when none does."""
     name = "127.0.0.1" if host in _EVERYWHERE | {"localhost"} else host
-    return next(
-        filter(None, (_hestia_at(Target(scheme, name, port, "", "", verify=False)) for scheme in SCHEMES)), ""
-    )
+    for scheme in SCHEMES:
+        if said := _hestia_at(Target(scheme, name, port, "", "", verify=False)):
+            return said, browsable(host, port, tls=scheme == "https")
+    return "", ""
 
 
 def _hestia_at(target: Target) -> str:
