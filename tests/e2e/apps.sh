@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the heavy apps of tests/e2e/test_apps.py into a folder outside the repository, 4 GB: some ten minutes
+# Installs the heavy apps of tests/e2e/test_apps.py into a folder outside the repository, 8 GB: some ten minutes
 # the first time, nothing when they are there.
 #
 # HESTIA_E2E_APPS names the folder (~/.cache/hestia-e2e-apps); PYTHON the interpreter for Open WebUI (3.11 or 3.12).
