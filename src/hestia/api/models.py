@@ -147,6 +147,12 @@ class ServiceStatus(Document):
         description="Where requests go when it cannot be reached or started; empty without one.",
         examples=["http://backup.lan:8000"],
     )
+    port: int | None = Field(
+        description="Port of its own on the gateway's host, where every request is for it; null without one.",
+        ge=0,
+        le=65535,
+        examples=[8081],
+    )
 
 
 class Health(Document):

@@ -52,6 +52,7 @@ def service_status(status: ServiceStatus) -> models.ServiceStatus:
         episode=status.episode,
         idle_timeout_ms=milliseconds(status.idle_timeout),
         fallback_url=status.fallback_url,
+        port=status.port,
     )
 
 

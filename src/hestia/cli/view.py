@@ -148,6 +148,7 @@ def details(service: Document, screen: Screen, now: datetime, *, url: str) -> li
         ("why", _why(service, now)),
         ("next", _next_sentence(service, now)),
         ("address", f"{url}/services/{name}/"),
+        ("own port", plain(str(service.get("port") or ""))),
         ("engine", f"{plain(str(service.get('engine', '')))} on {plain(str(service.get('machineId', '')))}"),
         ("requests", f"{service.get('inFlight', 0)} open, {service.get('queuePending', 0)} waiting"),
         ("fallback", plain(str(service.get("fallbackUrl", "")))),

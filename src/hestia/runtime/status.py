@@ -75,6 +75,7 @@ class ServiceStatus:
     last_error: ErrorStatus | None
     instances: tuple[InstanceStatus, ...]
     fallback_url: str = ""  # where requests go when it cannot be reached or started
+    port: int | None = None  # its own on the gateway's host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,7 @@ class Views:
             last_error=max(errors, key=lambda error: error.at, default=None),
             instances=instances,
             fallback_url=record.settings.fallback_url,
+            port=record.settings.port,
         )
 
     def _instance(self, slot: Slot) -> InstanceStatus:

@@ -110,3 +110,9 @@ def test_the_fallback_is_shown_where_there_is_one() -> None:
     without = view.details(status("a", "hot"), PIPE, NOW, url="http://g")
     with_one = view.details(status("a", "hot", fallbackUrl="http://b.lan:1"), PIPE, NOW, url="http://g")
     assert [line for line in with_one if line not in without] == ["  fallback  http://b.lan:1"]
+
+
+def test_a_port_of_its_own_is_shown_where_there_is_one() -> None:
+    without = view.details(status("a", "hot", port=None), PIPE, NOW, url="http://g")
+    with_one = view.details(status("a", "hot", port=8081), PIPE, NOW, url="http://g")
+    assert [line for line in with_one if line not in without] == ["  own port  8081"]
