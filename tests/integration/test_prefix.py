@@ -180,6 +180,26 @@ async def test_t_pr_06_cookie_paths_are_mapped(
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("a=1; Path=/services/a/", "a=1; Path=/services/a/"),
+        ("a=1; Path=/services/a", "a=1; Path=/services/a"),
+        ("a=1; Path=/services/a/lab; HttpOnly", "a=1; Path=/services/a/lab; HttpOnly"),
+        ("a=1; Path=/", "a=1; Path=/services/a/"),
+        ("a=1; Path=/services/ab", "a=1; Path=/services/a/services/ab"),
+    ],
+)
+async def test_t_pr_06_the_path_of_base_url_is_taken_off_a_cookies_path(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient, given: str, wanted: str
+) -> None:
+    """An app that is told its prefix (JupyterLab's base_url) sets cookies for it; doubled, none comes back."""
+    upstream = await raw([step.repeat(answer(b"", ("Set-Cookie", given)))])
+    gw = await gateway(service("a", upstream.url + S))
+    response = await (await connect(gw)).ask("GET", S + "/y")
+    assert response.get("set-cookie") == wanted.encode()
+
+
 async def test_t_pr_06_a_domain_equal_to_the_upstreams_host_is_dropped(
     raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient
 ) -> None:

@@ -139,6 +139,10 @@ class ClientConnection(RequestReader):
         else:
             self._linger()
 
+    def turn_away(self, error: HestiaError) -> None:
+        """Answer before anything was asked, and close."""
+        self._answer_refusal(error)
+
     def abort(self) -> None:
         """Cut the connection as it stands: the client sees a truncated answer (BF-16)."""
         self.exchange = None
@@ -161,10 +165,12 @@ class ClientConnection(RequestReader):
         self._pending.clear()
         if self.transport is None or self.transport.is_closing():
             return
+        if not self.transport.can_write_eof():  # TLS has no half of an end; its close reads away by itself
+            self.close()
+            return
         self._lingering = DISCARD_LIMIT
         self.deadline = self._clock() + DISCARD_TIMEOUT
-        if self.transport.can_write_eof():  # TLS cannot: it ends with the close
-            self.transport.write_eof()
+        self.transport.write_eof()
         self.resume()
 
     def close(self) -> None:

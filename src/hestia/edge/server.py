@@ -132,7 +132,7 @@ class EdgeServer:
         self._connections.add(connection)
         self._empty.clear()
         if error is not None:
-            connection._answer_refusal(error)
+            connection.turn_away(error)
 
     def _closed(self, connection: ClientConnection) -> None:
         if connection not in self._connections:

@@ -133,7 +133,7 @@ class Pool:
                 cause="timeout",
             )
         except ssl.SSLError as exc:
-            outcome = UpstreamTlsFailed(f"TLS with {endpoint} failed: {exc.reason or exc}.", cause="denied")
+            outcome = _tls_failed(endpoint, exc)
         except OSError as exc:
             outcome = _connect_failed(endpoint, exc)
         finally:  # whoever waits is told, also of a bug
@@ -246,6 +246,22 @@ def _readable(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN | select.POLLRDHUP)
     return bool(poll.poll(0))
+
+
+def _tls_failed(endpoint: Endpoint, exc: ssl.SSLError) -> UpstreamError:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return UpstreamTlsFailed(
+            f"The certificate of {endpoint} is not accepted: {exc.verify_message.rstrip('.')}.",
+            cause="denied",
+            remedy="use the name that it is for in base_url, add its authority to SSL_CERT_FILE, or set "
+            "tls_verify: false",
+        )
+    reason = exc.reason or str(exc)
+    if reason == "WRONG_VERSION_NUMBER":
+        return UpstreamTlsFailed(
+            f"{endpoint} does not speak TLS.", cause="denied", remedy="write http:// in base_url"
+        )
+    return UpstreamTlsFailed(f"TLS with {endpoint} failed: {reason}.", cause="denied")
 
 
 def _connect_failed(endpoint: Endpoint, exc: OSError) -> UpstreamError:

@@ -101,11 +101,14 @@ def location(value: bytes, upstream: Upstream) -> bytes:
         rest = rest if rest.startswith(b"/") else b"/" + rest
     elif not value.startswith(b"/") or value.startswith(b"//"):
         return value
-    if upstream.base and (
-        rest == upstream.base or rest.startswith((upstream.base + b"/", upstream.base + b"?"))
-    ):
-        rest = rest[len(upstream.base) :]
-    return upstream.prefix + rest
+    return upstream.prefix + _without_base(rest, upstream.base)
+
+
+def _without_base(path: bytes, base: bytes) -> bytes:
+    """A path of the upstream as seen from behind the path of its base_url; one beside that stays as it is."""
+    if base and (path == base or path.startswith((base + b"/", base + b"?"))):
+        return path[len(base) :]
+    return path
 
 
 def set_cookie(value: bytes, upstream: Upstream) -> bytes:
@@ -115,7 +118,9 @@ def set_cookie(value: bytes, upstream: Upstream) -> bytes:
 
     def path(found: re.Match[bytes]) -> bytes:
         old = found[2].strip()
-        return found[1] + (upstream.prefix + old if old.startswith(b"/") else found[2])
+        if not old.startswith(b"/"):
+            return found[0]
+        return found[1] + upstream.prefix + _without_base(old, upstream.base)
 
     value = _COOKIE_PATH.sub(path, value, count=1)
     domain = _COOKIE_DOMAIN.search(value)
