@@ -41,7 +41,6 @@ async def test_t_bf_26_requests_of_other_parsers_tests(
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.xfail(strict=True, reason="httptools does not tell the protocol's name, and nobody looks at it")
 @pytest.mark.parametrize("line", ["GET {} RTSP/1.1", "OPTIONS {} RTSP/1.0", "SOURCE {} ICE/1.0"])
 async def test_t_rt_11_other_protocols_are_not_taken_for_http(
     raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient, line: str
@@ -53,7 +52,6 @@ async def test_t_rt_11_other_protocols_are_not_taken_for_http(
     assert upstream.requests == []
 
 
-@pytest.mark.xfail(strict=True, reason="as above, for answers")
 @pytest.mark.parametrize("protocol", ["RTSP", "ICE"])
 async def test_t_hr_13_other_protocols_are_no_answer(gateway: MakeGateway, protocol: str) -> None:
     data = f"{protocol}/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".encode()
@@ -61,7 +59,6 @@ async def test_t_hr_13_other_protocols_are_no_answer(gateway: MakeGateway, proto
     assert found.answers == ("502 upstream_invalid_response",)
 
 
-@pytest.mark.xfail(strict=True, reason="llhttp lets every byte but CR and LF pass in a reason phrase")
 @pytest.mark.parametrize("octet", [0x00, 0x01, 0x0B, 0x1B, 0x7F])
 async def test_hr_05_control_characters_in_a_reason_are_502(gateway: MakeGateway, octet: int) -> None:
     data = b"HTTP/1.1 200 O%cK\r\nContent-Length: 2\r\n\r\nhi" % octet

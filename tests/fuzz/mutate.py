@@ -6,14 +6,12 @@ A stream is made from a seed and nothing else, so that a finding can be made aga
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 
 from tests.conformance.cases import load
 from tests.fakes.wire import chunk, head, request
 
 S = "/services/a"
-OTHER_PROTOCOL = re.compile(rb" (RTSP|ICE)/")  # an expected failure of tests/conformance
 LONG = 4000  # bytes; longer cases are left out, they are slow and show nothing more
 
 PIECES = [
@@ -36,10 +34,7 @@ class Streams:
 
     def __init__(self) -> None:
         self.cases = [
-            case
-            for name in ("gunicorn", "llhttp_requests")
-            for case in load(name)
-            if len(case.data) < LONG and not OTHER_PROTOCOL.search(case.data)
+            case for name in ("gunicorn", "llhttp_requests") for case in load(name) if len(case.data) < LONG
         ]
         self._seeds = [case.data for case in self.cases]
 

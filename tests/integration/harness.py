@@ -28,7 +28,7 @@ from hestia.engines.none import NoneEngine
 from hestia.engines.process import ProcessEngine
 from hestia.runtime.status import ServiceStatus
 from tests.fakes.engines import FakeEngine, FakeInstance
-from tests.fakes.facts import PATIENCE
+from tests.fakes.facts import PATIENCE, eventually
 from tests.fakes.upstream import Connection, RawUpstream
 from tests.fakes.wire import answer
 
@@ -149,7 +149,8 @@ class Gateway:
         for one in self.hestia.gateway.services():
             await self.until_waiting(0, one)
             await self.until_in_flight(0, one)
-        assert self.hestia.buffers.held == 0
+        # A request that pauses between two attempts is neither; it may hold a body.
+        await eventually(lambda: self.hestia.buffers.held == 0, "no body to be held")
 
     async def aclose(self, *, drain: float = DRAIN) -> None:
         """Close the gateway; safe to call twice."""

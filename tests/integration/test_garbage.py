@@ -16,7 +16,6 @@ from .harness import Gateway
 S = "/services/a"
 
 
-@pytest.mark.xfail(reason="a connection, its parser and its transport hold each other", strict=False)
 @pytest.mark.parametrize("kind", ["request", "websocket"])
 async def test_nothing_of_ours_is_left_to_the_collector(
     gw: Gateway, upstream: HttpUpstream, connect: MakeClient, kind: str

@@ -101,9 +101,6 @@ async def test_t_cp_10_a_dial_that_is_given_up_leaves_no_socket(books: Books) ->
         assert told == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a task that is cancelled before its first turn never runs its finally"
-)
 async def test_cp_08_a_dial_given_up_before_its_first_turn_is_not_counted_for_ever(
     books: Books, service: RawUpstream
 ) -> None:

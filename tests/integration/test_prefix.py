@@ -193,7 +193,7 @@ async def test_t_pr_06_cookie_paths_are_mapped(
 async def test_t_pr_06_the_path_of_base_url_is_taken_off_a_cookies_path(
     raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient, given: str, wanted: str
 ) -> None:
-    """An app that is told its prefix (JupyterLab's base_url) sets cookies for it; doubled, none comes back."""
+    """An app that is told its prefix (JupyterLab's base_url) sets cookies for it."""
     upstream = await raw([step.repeat(answer(b"", ("Set-Cookie", given)))])
     gw = await gateway(service("a", upstream.url + S))
     response = await (await connect(gw)).ask("GET", S + "/y")

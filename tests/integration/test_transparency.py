@@ -108,7 +108,6 @@ async def test_sb_03_nothing_waits_to_be_sent_together(
         assert all(nodelay for nodelay, _ in found)
 
 
-@pytest.mark.xfail(strict=True, reason="not built yet: nobody sets SO_KEEPALIVE")
 async def test_ws_15_sockets_that_are_silent_are_looked_after(
     gw: Gateway, upstream: HttpUpstream, connect: MakeClient
 ) -> None:

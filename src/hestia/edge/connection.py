@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
@@ -21,6 +19,7 @@ from hestia.edge.pending import Exchange, Pending
 from hestia.edge.reader import RequestReader
 from hestia.http1.framing import NO_BODY
 from hestia.http1.heads import Request
+from hestia.http1.sockets import keep_alive, reset_on_close
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +121,7 @@ class ClientConnection(RequestReader):
         """Give the exchange every byte from here on."""
         self._raw = True
         self.deadline = NEVER
+        keep_alive(self.transport)
 
     def finished(self, *, keep: bool) -> None:
         """The exchange has written its whole answer. keep: the connection may serve the next request."""
@@ -152,9 +152,7 @@ class ClientConnection(RequestReader):
 
     def reset(self) -> None:
         """Cut the connection so that the client sees a reset: for a body whose end is the connection's."""
-        sock = self.transport.get_extra_info("socket") if self.transport is not None else None
-        if sock is not None and self.peer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_on_close(self.transport)
         self.abort()
 
     def _linger(self) -> None:
@@ -318,6 +316,9 @@ class ClientConnection(RequestReader):
         self._closed(self)
         if exchange is not None:
             exchange.client_gone()
+        self.transport = None
+        self.write = _nowhere
+        self._forget()
 
     def pause_writing(self) -> None:
         self.writable = False

@@ -8,6 +8,7 @@ Source: proxy-semantics 0.4, U3…U28, LI-01…06.
 from __future__ import annotations
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from typing import Final
 
@@ -28,7 +29,11 @@ from hestia.http1.heads import FIELD_MAX, HEAD_MAX, Field, Request, check_size, 
 OVERHEAD_MAX: Final = 16 * 1024  # bytes of chunk framing beyond 8 for each byte of data (LI-06)
 GAP_MAX: Final = 24 * 1024  # bytes of a chunked body in a row without data: one extension or the trailers
 TRAILERS_MAX: Final = 8 * 1024  # bytes (LI-05)
+START_MAX: Final = 2 * targets.TARGET_MAX  # bytes kept of a head while its first line is in pieces
 _FRAMING_WORDS: Final = ("Content-Length", "Transfer-Encoding", "chunk")  # in what llhttp says of framing
+
+
+_SPENT: Final = httptools.HttpRequestParser(object())  # a parser of nobody
 
 
 class RequestReader(asyncio.Protocol, ABC):
@@ -44,8 +49,11 @@ class RequestReader(asyncio.Protocol, ABC):
         self._counted = True  # the count has every byte of it
         self._url = b""
         self._fields: list[Field] = []
+        self._opening = b""  # bytes that the open head began in
         # the open body
         self._reading = NO_BODY  # framing of the message being parsed, once its head is read
+        self._got = 0  # bytes of it
+        self._left = 0  # bytes of a body with a length that the parser does not get to see
         self._trailers = 0  # bytes
         self._suspect = False  # it ended, with too much overhead so far as is known
         self._overhead = 0  # bytes of a chunked body that are not its data
@@ -75,10 +83,16 @@ class RequestReader(asyncio.Protocol, ABC):
     def _refuse(self, error: HestiaError) -> None:
         """What came cannot be served; nothing that follows is parsed (SE-03)."""
 
+    def _forget(self) -> None:
+        """The connection has ended; its parser holds this object, and nothing waits for the collector."""
+        self._parser = _SPENT
+
     # -- driving the parser --------------------------------------------------------------------
 
     def _read(self, data: bytes) -> None:
         """Parse one read."""
+        if self._left:
+            data = self._rest_of_body(data)
         size = len(data)
         self._count += size
         if self._reading == CHUNKED:
@@ -86,10 +100,30 @@ class RequestReader(asyncio.Protocol, ABC):
             self._gap += size
         while data:
             data = self._feed(data)
+        if self._reading > 0 and not self._foreign:
+            self._left = self._reading - self._got
+
+    def _rest_of_body(self, data: bytes) -> bytes:
+        """A read behind the first of a body with a length: it is counted, and passed on as it is, which saves
+        the parser's look and copy. What is behind the body is for a new parser."""
+        rest = b""
+        left = self._left - len(data)
+        if left < 0:
+            data, rest = data[:left], data[left:]
+        self._left = max(left, 0)
+        self._message_data(data)
+        if left <= 0:
+            self._parser = httptools.HttpRequestParser(self)
+            self._ended_here()
+        else:
+            self._got += len(data)
+        return b"" if self._ended else rest
 
     def _feed(self, data: bytes) -> bytes:
         """Parse, and return what is to be parsed anew."""
         stopped = -1
+        if not self._in_head or not self._fields:
+            self._opening = self._opening + data if self._opening else data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgraded:
@@ -104,7 +138,10 @@ class RequestReader(asyncio.Protocol, ABC):
             self._refuse(_garbage(exc))
             return b""
         if stopped >= 0:
+            self._opening = b""
             return self._stopped(data[stopped:])
+        if not self._in_head or len(self._opening) > START_MAX:
+            self._opening = b""
         if self._in_head:
             if self._count > HEAD_MAX:
                 self._refuse(HeadTooLarge(f"The request head is longer than {HEAD_MAX} bytes."))
@@ -164,6 +201,7 @@ class RequestReader(asyncio.Protocol, ABC):
         socket = bool(request.upgrade) and request.offers_websocket
         self._foreign = not socket and self._parser.should_upgrade()
         self._reading = request.length
+        self._got = 0
         if request.length == CHUNKED:
             first = len(request.method) + len(request.target) + 12
             self._overhead = self._gap = max(0, self._count - head_size(first, self._fields))
@@ -177,6 +215,7 @@ class RequestReader(asyncio.Protocol, ABC):
         if self._reading == CHUNKED:
             self._overhead -= 9 * len(data)  # a byte of data pays for itself and 8 bytes around it (LI-06)
             self._gap = 0
+        self._got += len(data)
         self._message_data(data)
 
     def on_message_complete(self) -> None:
@@ -200,6 +239,8 @@ class RequestReader(asyncio.Protocol, ABC):
         version, method = parser.get_http_version(), parser.get_method()
         if version not in ("1.1", "1.0"):
             raise VersionNotSupported(f"HTTP/{version} is not spoken here; use HTTP/1.1.")
+        if not self._opening.startswith(method + b" " + url + b" HTTP/"):  # nearly always it does
+            self._check_protocol(method, url)
         if method == b"CONNECT":
             raise MethodNotAllowed("CONNECT is not offered: this is no forward proxy.")
         targets.check_length(url)
@@ -208,6 +249,12 @@ class RequestReader(asyncio.Protocol, ABC):
         request = read_request(method, url, 1 if version == "1.1" else 0, self._fields)
         request.keep_alive = parser.should_keep_alive()
         return request
+
+    def _check_protocol(self, method: bytes, url: bytes) -> None:
+        """The parser takes RTSP and ICE for HTTP and does not tell (RT-01)."""
+        line = re.escape(method) + b" +" + re.escape(url) + b" +(?:RTSP|ICE)/"
+        if re.search(line, self._opening):
+            raise VersionNotSupported("Only HTTP is spoken here; use HTTP/1.1.")
 
 
 def _garbage(exc: Exception) -> HestiaError:

@@ -19,9 +19,7 @@ _NETLINK_DONE: Final = 3
 _DUMP_REQUEST: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _TCP_LISTEN: Final = 10
 _NETLINK_HEAD: Final = struct.Struct("=IHHII")
-_DIAG_ASK: Final = struct.Struct(
-    "=BBBxI"
-)  # family, protocol, extensions, states
+_DIAG_ASK: Final = struct.Struct("=BBBxI")  # family, protocol, extensions, states
 _DIAG_SIZE: Final = 56
 _DIAG_PORT: Final = struct.Struct("!H")
 _DIAG_INODE: Final = struct.Struct("=I")

@@ -117,6 +117,7 @@ class Pool:
     def give_up(self, dial: Dial) -> None:
         """Nobody waits for this dial any more."""
         dial.wanted = None
+        self._dials.discard(dial)  # a task that is cancelled before its first turn does not do it
         if dial.task is not None:
             dial.task.cancel()
 

@@ -8,6 +8,7 @@ not the decision to retry. Source: RFC 9112 §6, proxy-semantics P1…P13, BF-11
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -22,6 +23,7 @@ from hestia.core.errors import (
 from hestia.http1 import framing
 from hestia.http1.framing import UNTIL_CLOSE
 from hestia.http1.heads import FIELDS_MAX, HEAD_MAX, Field, Response, head_size, read_response
+from hestia.http1.sockets import keep_alive, reset_on_close
 
 if TYPE_CHECKING:
     from hestia.http1.pool import Shelf
@@ -51,6 +53,15 @@ class Owner(Protocol):
     def lost(self, connection: UpstreamConnection) -> None: ...
 
 
+_SPENT: Final = httptools.HttpResponseParser(object())  # a parser of nobody
+_REASON: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # RFC 9112 §4 (HR-05)
+
+
+def _is_other(data: bytes) -> bool:
+    """Whether what begins here is not HTTP, though the parser would take it (RTSP, ICE)."""
+    return data.lstrip(b"\r\n")[:1] not in (b"H", b"")
+
+
 def _nowhere(data: bytes) -> None:
     """Where bytes go before there is a transport."""
 
@@ -71,8 +82,10 @@ class UpstreamConnection(asyncio.Protocol):
         "_done",
         "_eof",
         "_fields",
+        "_got",
         "_head",
         "_interim",
+        "_left",
         "_no_body",
         "_parser",
         "_reason",
@@ -129,6 +142,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._bodyless = no_body
         self._done = False
         self._surplus = False
+        self._got = 0  # bytes of the body
+        self._left = 0  # bytes of a body with a length that the parser does not get to see
 
     def pause(self) -> None:
         if self.transport is not None and self.transport.is_reading():
@@ -146,11 +161,15 @@ class UpstreamConnection(asyncio.Protocol):
     def splice(self) -> None:
         """From here on bytes go to the exchange as they come."""
         self._splicing = True
+        keep_alive(self.transport)
 
     def abort(self) -> None:
-        """Close at once; the exchange, if any, is not told."""
-        self.exchange = None
+        """Close at once; the exchange, if any, is not told. A body that was cut is a reset for the service:
+        behind an orderly end it would go on reading the megabytes that the kernel has taken."""
+        exchange, self.exchange = self.exchange, None
         if self.transport is not None:
+            if exchange is not None and not self.request_done:
+                reset_on_close(self.transport)
             self.transport.abort()
 
     def finish(self, limit: float) -> None:
@@ -183,7 +202,13 @@ class UpstreamConnection(asyncio.Protocol):
             exchange.response_body(data)
             exchange.response_flush()
             return
+        if self._left:
+            self._rest_of_body(exchange, data)
+            return
         if self._head is None:
+            if not self._count and data[:1] != b"H" and _is_other(data):
+                self._fail(UpstreamProtocolError(f"The answer of {self.where} is not HTTP."))
+                return
             self._count += len(data)
         try:
             self._parser.feed_data(data)
@@ -206,7 +231,26 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._done:
             self._finish()
         else:
+            if self._head is not None and self._head.length > 0 and not self._bodyless:
+                self._left = self._head.length - self._got
             exchange.response_flush()
+
+    def _rest_of_body(self, exchange: Exchange, data: bytes) -> None:
+        """A read behind the first of a body with a length: it is counted, and passed on as it is, which saves
+        the parser's look and copy. Each response has a parser of its own, so this one is not missed."""
+        left = self._left - len(data)
+        self._left = max(left, 0)
+        if left < 0:
+            self._surplus = True
+            data = data[:left]
+        exchange.response_body(data)
+        if self.exchange is not exchange:
+            return
+        if left > 0:
+            exchange.response_flush()
+        else:
+            self._done = True
+            self._finish()
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -224,8 +268,16 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self.exchange = self.exchange, None
         self.owner.lost(self)
-        if exchange is None:
-            return
+        self._parser = (
+            _SPENT  # ours holds this object, and nothing of it waits for the collector
+        )
+        if exchange is not None:
+            self._tell_lost(exchange, exc)
+        self._head = None
+        self.transport = None
+        self.write = _nowhere
+
+    def _tell_lost(self, exchange: Exchange, exc: Exception | None) -> None:
         if self._splicing:
             exchange.response_end([])
             return
@@ -295,6 +347,10 @@ class UpstreamConnection(asyncio.Protocol):
             )
         if version not in ("1.1", "1.0"):
             raise UpstreamProtocolError(f"The service at {self.where} answered with HTTP/{version}.")
+        if self._reason != b"OK" and _REASON.fullmatch(self._reason) is None:
+            raise UpstreamProtocolError(
+                f"The reason phrase of the answer of {self.where} has a control character."
+            )
         if self._count > HEAD_MAX and head_size(0, self._fields) > HEAD_MAX:  # the count has body bytes too
             raise self._too_large()
         if len(self._fields) > FIELDS_MAX:
@@ -317,6 +373,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._done or self._head is None:
             self._surplus = True
         elif self.exchange is not None:
+            self._got += len(data)
             self.exchange.response_body(data)
 
     def on_message_complete(self) -> None:

@@ -196,6 +196,7 @@ class Exchange(Attempts):
         self._bytes_in, self._bytes_out, self.aborted = bytes_in, bytes_out, aborted
         self._connection = None
         self._end(keep=False)
+        self._socket = None  # it holds this object
 
     # -- the client's side ---------------------------------------------------------------------
 
