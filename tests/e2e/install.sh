@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the real clients and the browser of tests/e2e need beside Python; quick when all is there.
+# Installs what the tests need beside Python: real clients and a browser (tests/e2e), a C compiler (dev.sh compile).
+# Quick when all is there.
 #
 # Programs come from Debian's packages where they are missing, Node's packages from the lock file. Go's standard
 # library is compiled here, so that no test has to wait for it.
@@ -16,6 +17,9 @@ need chromium chromium
 need node nodejs
 need npm npm
 need go golang-go
+need cc gcc
+header=$("${PYTHON:-../../../.venv/bin/python}" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h
+[ -e "$header" ] || missing+=(python3-dev)
 
 apt() { # others may be installing, too: wait for them
   DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq "$@" >/dev/null
