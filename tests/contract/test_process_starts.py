@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pwd
+import resource
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -101,6 +102,19 @@ async def test_en06_env_is_not_seen_on_the_command_line(engine: ProcessEngine, m
     assert b"hunter2" in Path(f"/proc/{pid}/environ").read_bytes()
     assert "hunter2" not in json.dumps(dict(started.handle))
     assert "hunter2" not in repr(spec)
+    await engine.stop(started.handle, grace=GRACE)
+
+
+async def test_li_14_a_program_has_the_limit_of_files_from_before_the_gateway_raised_its_own(
+    engine: ProcessEngine, machine: ThisMachine
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
+    try:
+        started = await engine.start(machine.fixed(SLEEP), key(), RecordingReport())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert resource.prlimit(started.handle["pid"], resource.RLIMIT_NOFILE) == (soft, hard)
     await engine.stop(started.handle, grace=GRACE)
 
 

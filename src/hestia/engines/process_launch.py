@@ -6,11 +6,13 @@ one call that makes a process. What becomes of it afterwards is for `process`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import getpass
 import grp
 import os
 import pwd
+import resource
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +33,10 @@ _SAFE: Final = frozenset({
 _OF_THE_USER: Final = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "XDG_RUNTIME_DIR"})
 _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _SHORT_OF: Final = {errno.EAGAIN: "processes", errno.ENOMEM: "memory", errno.EMFILE: "file descriptors"}
+
+# As it was when the engines were loaded, before the gateway raised its own: programs that use select(), or
+# close every descriptor they could have, are not made for a million of them.
+_OPEN_FILES: Final = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,9 @@ def launch(plan: Launch, *, output: int) -> int:
     # The exit is taken by pidfd (process_exits). A Popen that thinks its child runs would warn when it
     # is collected and wait for the child itself later on.
     process.returncode = 0
+    with contextlib.suppress(OSError, ValueError):  # it may have ended already
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (_OPEN_FILES, hard))
     return pid
 
 
