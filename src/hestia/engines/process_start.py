@@ -91,7 +91,8 @@ class ProcessStart:
             await end_all(launched, partial(self._tools.members, launched), grace=_LEFTOVER_GRACE)
             self._tools.records.forget(launched)
             if not tries_left or not any(PORT_TAKEN.search(line) for line in lines):
-                raise self._failure(exited, lines, lived=asyncio.get_running_loop().time() - began)
+                lived = asyncio.get_running_loop().time() - began
+                raise self._failure(exited, lines, lived=lived, port=launched.port)
             self._report.line(f"port {launched.port} was taken by another program; starts on a new port")
         return Started(launched.handle(), launched.endpoint, launched.health_url)
 
@@ -270,13 +271,13 @@ class ProcessStart:
         path = log_path(self._tools.records.output, self._key)
         return tail(path, lines=_TAIL_LINES, secrets=secrets_of(self._options.env))
 
-    def _failure(self, exited: Exit, lines: tuple[str, ...], *, lived: float) -> StartFailed:
+    def _failure(self, exited: Exit, lines: tuple[str, ...], *, lived: float, port: int) -> StartFailed:
         background = (
             " It may have gone to the background: start it in the foreground." if exited.status == 0 else ""
         )
         return StartFailed(
-            f"{self._key.service}: the program {describe_exit(exited)} {lived:.1f} s after its start. "
-            f"Command: {' '.join(self._options.words)[:200]!r}.{background}",
+            f"{self._key.service}: the program {describe_exit(exited)}, {lived:.1f} s after its start. "
+            f"Command: {fill_port(' '.join(self._options.words)[:200], port)!r}.{background}",
             exit_status=exited.status,
             signal=exited.signal,
             remedy=hint(lines) or f"hestia logs {self._key.service}",
