@@ -268,9 +268,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self.exchange = self.exchange, None
         self.owner.lost(self)
-        self._parser = (
-            _SPENT  # ours holds this object, and nothing of it waits for the collector
-        )
+        self._parser = _SPENT  # ours holds this object, and nothing of it waits for the collector
         if exchange is not None:
             self._tell_lost(exchange, exc)
         self._head = None
