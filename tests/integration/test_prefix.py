@@ -200,6 +200,25 @@ async def test_t_pr_06_the_path_of_base_url_is_taken_off_a_cookies_path(
     assert response.get("set-cookie") == wanted.encode()
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("http://localhost/login?next=x", "/services/a/login?next=x"),
+        ("http://LOCALHOST/login", "/services/a/login"),
+        ("https://other.example/login", "https://other.example/login"),
+        ("http://localhost:1/login", "http://localhost:1/login"),
+    ],
+)
+async def test_t_pr_05_a_location_on_the_hosts_name_that_the_service_was_told(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient, given: str, wanted: str
+) -> None:
+    """With `host_header: preserve` an app takes the gateway's name for its own."""
+    upstream = await raw([step.repeat(answer(b"", ("Location", given), status="302 Found"))])
+    gw = await gateway(service("a", upstream.url, host_header="preserve"))
+    response = await (await connect(gw)).ask("GET", S + "/y")
+    assert response.get("location") == wanted.encode()
+
+
 async def test_t_pr_06_a_domain_equal_to_the_upstreams_host_is_dropped(
     raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient
 ) -> None:

@@ -47,9 +47,8 @@ _NOT_STARTED: Final = (StartError, EngineError, StoreUnavailable)
 class Attempts(Relay):
     """The middle of an exchange; its fields are set in `Exchange`."""
 
-    __slots__ = ("_dial", "_ended", "_failed", "_timer", "host", "quiet")
+    __slots__ = ("_dial", "_ended", "_failed", "_timer", "quiet")
 
-    host: bytes
     quiet: bool  # it neither starts its service nor keeps it up (CQ-11)
     _dial: Dial | None
     _timer: asyncio.TimerHandle | None

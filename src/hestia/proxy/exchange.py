@@ -46,7 +46,6 @@ class Exchange(Attempts):
 
     def __init__(self, path: DataPath, client: ClientConnection, request: Request) -> None:
         super().__init__(path, client, request)
-        self.host = b""
         self.quiet = self._ended = False
         self._dial = self._timer = None
         self._waiter: Waiter | None = None

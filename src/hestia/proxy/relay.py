@@ -72,6 +72,7 @@ class Relay(ABC):
         "_upstream",
         "aborted",
         "code",
+        "host",
         "id",
         "request",
         "reused",
@@ -88,6 +89,7 @@ class Relay(ABC):
         self.request = request
         self.id = request.request_id or path.new_id()
         self.started = path.clock()
+        self.host = b""  # the effective one, once it was looked at
         self._upgrade = bool(request.upgrade) and request.offers_websocket
         self.t_leased = self.t_connected = self.t_head = 0.0
         self.status = 0
@@ -267,6 +269,7 @@ class Relay(ABC):
             framing=framing,
             tail=b"\r\nx-request-id: " + self.id + last,
             date=b"" if head.dated else self._path.date_line(),
+            host=self.host,
         )
 
     def response_body(self, data: bytes) -> None:

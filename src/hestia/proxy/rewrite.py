@@ -90,12 +90,16 @@ def request_head(
     return b"".join(parts)
 
 
-def location(value: bytes, upstream: Upstream) -> bytes:
-    """A URL of the upstream's own, as the client must ask for it (PR-07). Others are untouched."""
+def location(value: bytes, upstream: Upstream, host: bytes = b"") -> bytes:
+    """A URL of the upstream's own, as the client must ask for it (PR-07). Others are untouched.
+
+    host: what the upstream was told as its own, where that is the client's Host.
+    """
     rest = value
     found = re.match(rb"(?i)https?://[^/?#]*", value)
     if found is not None:
-        if found[0].lower() != upstream.origin:
+        own = upstream.preserve and found[0].partition(b"://")[2].lower() == host.lower()
+        if found[0].lower() != upstream.origin and not own:
             return value
         rest = value[found.end() :]
         rest = rest if rest.startswith(b"/") else b"/" + rest
@@ -131,7 +135,7 @@ def set_cookie(value: bytes, upstream: Upstream) -> bytes:
     return value
 
 
-def _rewrite(head: Response, upstream: Upstream) -> None:
+def _rewrite(head: Response, upstream: Upstream, host: bytes) -> None:
     """Rewrite the marked fields of a prefix route, in place."""
     passing = head.passing
     for at, meaning in head.marked:
@@ -141,9 +145,9 @@ def _rewrite(head: Response, upstream: Upstream) -> None:
         elif meaning == f.REFRESH:
             found = _REFRESH.match(value)
             if found is not None:
-                passing[at] = found[1] + location(found[2], upstream) + found[3]
+                passing[at] = found[1] + location(found[2], upstream, host) + found[3]
         else:
-            passing[at] = location(value, upstream)
+            passing[at] = location(value, upstream, host)
 
 
 def edit(head: Response, edits: FieldEdits) -> None:
@@ -161,13 +165,16 @@ def edit(head: Response, edits: FieldEdits) -> None:
     head.stream = head.stream and b"x-accel-buffering" not in edits.gone
 
 
-def response_head(head: Response, upstream: Upstream, *, framing: bytes, tail: bytes, date: bytes) -> bytes:
+def response_head(
+    head: Response, upstream: Upstream, *, framing: bytes, tail: bytes, date: bytes, host: bytes = b""
+) -> bytes:
     """The head for the client.
 
-    framing: our length or coding line. tail: request id and Connection lines. Both begin with CRLF.
+    framing: our length or coding line. tail: request id and Connection lines. Both begin with CRLF. host: the
+    effective Host of the request.
     """
     if upstream.prefix and head.marked:
-        _rewrite(head, upstream)
+        _rewrite(head, upstream, host)
     parts = [_STATUS_LINES.get(head.status) or b"HTTP/1.1 %d " % head.status, head.reason, *head.passing]
     add = parts.append
     if not head.dated:
@@ -191,7 +198,7 @@ def interim_head(head: Response) -> bytes:
 def switching_head(head: Response, upstream: Upstream, tail: bytes) -> bytes:
     """A verified 101 with its end-to-end fields; `Connection` and `Upgrade` are written anew (WS-06)."""
     if upstream.prefix and head.marked:
-        _rewrite(head, upstream)
+        _rewrite(head, upstream, b"")
     reason = head.reason or b"Switching Protocols"
     start = b"HTTP/1.1 101 " + reason + b"\r\nConnection: Upgrade\r\nUpgrade: websocket"
     return start + b"".join(head.passing) + tail + b"\r\n\r\n"
