@@ -96,7 +96,13 @@ def _load_chain(context: ssl.SSLContext, tls: Tls) -> None:
 
     try:
         context.load_cert_chain(tls.certificate, tls.key, password)
-    except (ssl.SSLError, ValueError) as exc:
+    except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
+        if isinstance(exc, OSError) and not isinstance(exc, ssl.SSLError):  # read a moment ago, and gone
+            raise TlsUnusable(
+                "certificate",
+                f"{tls.certificate} and {tls.key} cannot be read: {exc.strerror or exc}",
+                remedy="see that both files are there",
+            ) from exc
         reason = getattr(exc, "reason", "") or str(exc)
         if reason == "KEY_VALUES_MISMATCH":
             raise TlsUnusable(
@@ -156,9 +162,9 @@ def _no_certificate(tls: Tls, chain: bytes, key: bytes) -> TlsUnusable:
 def _dates(tls: Tls, chain: bytes) -> tuple[float, float]:
     """From when to when the first certificate is valid (RFC 5280 §4.1): the standard library tells nobody."""
     start = chain.index(_BEGIN)
-    end = chain.find(_END, start)
     try:
-        der = ssl.PEM_cert_to_DER_cert(chain[start : end + len(_END)].decode("ascii"))
+        end = chain.index(_END, start) + len(_END)
+        der = ssl.PEM_cert_to_DER_cert(chain[start:end].decode("ascii"))
         certificate = next(_parts(der))[1]
         fields = _parts(next(_parts(certificate))[1])
         tag, _ = next(fields)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,6 +87,24 @@ def test_a_certificate_that_is_damaged_is_told(tls: Tls) -> None:
     ):
         path.write_text("\n".join(broken))
         assert fault(tls).part == "certificate"
+
+
+def test_a_certificate_that_only_begins_after_other_text_is_told(tls: Tls) -> None:
+    """A slice whose end lies before its start is empty in Python, and an error once compiled."""
+    path = Path(tls.certificate)
+    begin, first, *_ = path.read_text().splitlines()
+    path.write_text("\n".join(["# chain of example.org, made by an authority", begin, first]))
+    found = fault(tls)
+    assert (found.part, "is damaged" in found.text) == ("certificate", True)
+
+
+def test_files_that_vanish_while_they_are_read_are_told(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", gone)
+    found = fault(tls)
+    assert (found.part, os.strerror(errno.ENOENT) in found.text) == ("certificate", True)
 
 
 def test_an_encrypted_key_needs_its_password(tls: Tls) -> None:
