@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,8 @@ from hestia.edge.certificate import Certificate
 from hestia.edge.connection import ClientConnection, Handler
 from hestia.edge.limits import Room, open_files_limit
 from hestia.edge.listener import BACKLOG, Opened, Spawn, TlsListener, bind
+
+log = logging.getLogger(__name__)
 
 SWEEP_INTERVAL: Final = 1.0  # seconds (TO-18)
 CUT_LIMIT: Final = 1.0  # seconds the loop gets to report connections that were cut
@@ -143,12 +146,14 @@ class EdgeServer:
             self._empty.set()
 
     def _sweep(self) -> None:
-        now = self._clock()
-        for connection in list(self._connections):
-            connection.sweep(now)
-        for look in self._swept:
-            look(now)
+        # The next one is sure before anything is looked at: every deadline of the edge hangs on it.
         self._sweep_timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
+        now = self._clock()
+        for look in [*(connection.sweep for connection in self._connections), *self._swept]:
+            try:
+                look(now)
+            except Exception:  # the others have their look all the same
+                log.exception("A look of the sweep broke", extra={"event_type": "sweep_broke"})
 
     def stop_accepting(self) -> None:
         """Close the listening sockets and what idles; running exchanges go on and close behind (DR-01)."""

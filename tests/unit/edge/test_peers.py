@@ -94,6 +94,40 @@ async def test_fw_07_a_zone_is_no_part_of_an_address(server: EdgeServer) -> None
     assert connection.peer == "fe80::1"
 
 
+async def test_to_18_a_look_that_breaks_leaves_the_others_theirs(caplog: pytest.LogCaptureFixture) -> None:
+    """Every deadline hangs on the sweep: nothing that goes wrong in it may end it."""
+
+    class Stuck(Wire):
+        def abort(self) -> None:
+            raise RuntimeError("stuck")
+
+    def breaks(_: float) -> None:
+        raise FileNotFoundError("gone")
+
+    seen: list[float] = []
+    server = EdgeServer(
+        [Door(handler=_handle)],
+        refuse=_refuse,
+        clock=lambda: 7.0,
+        spawn=Tasks().spawn,
+        swept=(breaks, seen.append),
+    )
+    wires = [Stuck("192.0.2.1", 1), Wire("192.0.2.1", 2), Stuck("192.0.2.1", 3), Wire("192.0.2.1", 4)]
+    for wire in wires:
+        connection = server._make()
+        connection.connection_made(wire)
+        connection.write_deadline = 6.0
+    server._sweep()
+    timer = server._sweep_timer
+    assert timer is not None
+    assert timer.when() > asyncio.get_running_loop().time()
+    timer.cancel()
+    assert seen == [7.0]
+    assert [wire.aborted for wire in wires] == [False, True, False, True]
+    told = [getattr(one, "event_type", "") for one in caplog.records if one.exc_info]
+    assert told == ["sweep_broke"] * 3
+
+
 @pytest.mark.parametrize("how", ["fin", "rst"])
 async def test_t_uv_13_a_hang_up_is_seen_on_a_transport_that_is_paused(how: str) -> None:
     """P13: the transport itself tells nothing."""
