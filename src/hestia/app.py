@@ -31,7 +31,7 @@ from hestia.core.model import Endpoint, Settings
 from hestia.core.ports import Engine, EngineContext, EnginePlugin, Recorder, Store
 from hestia.core.requests import RequestRecord
 from hestia.edge.certificate import Certificate
-from hestia.edge.limits import OpenFiles, Room, open_files_limit, raise_open_files_limit
+from hestia.edge.limits import OpenFiles, Room, open_files_at_start, open_files_limit, raise_open_files_limit
 from hestia.edge.server import Door, EdgeServer
 from hestia.engines.registry import EngineRegistry, load_engines
 from hestia.http1.pool import Pool
@@ -110,7 +110,7 @@ class Hestia:
         cleanup.callback(self._state.close)
         cleanup.push_async_callback(self._store.aclose)
         cleanup.push_async_callback(self._tasks.aclose)
-        engines = self._make_engines(EngineContext(gateway_id, settings.state_dir))
+        engines = self._make_engines(EngineContext(gateway_id, settings.state_dir, open_files_at_start()))
         for engine in engines.values():
             cleanup.push_async_callback(engine.aclose)
         pool = Pool(spawn=self._tasks.spawn, clock=clock)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from hestia.core.errors import EngineRefused, StartFailed
-from hestia.core.ports import Presence
+from hestia.core.ports import EngineContext, Presence
 from hestia.engines.process import ProcessEngine
-from tests.contract.engine_contract import GRACE, RecordingReport, key
+from tests.contract.engine_contract import GATEWAY, GRACE, RecordingReport, key
 from tests.contract.process_machine import PYTHON, SERVER, StolenPorts, ThisMachine, free_port, until
 
 SLEEP = ["sleep", "1000"]
@@ -106,16 +106,15 @@ async def test_en06_env_is_not_seen_on_the_command_line(engine: ProcessEngine, m
 
 
 async def test_li_14_a_program_has_the_limit_of_files_from_before_the_gateway_raised_its_own(
-    engine: ProcessEngine, machine: ThisMachine
+    machine: ThisMachine,
 ) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
-    try:
-        started = await engine.start(machine.fixed(SLEEP), key(), RecordingReport())
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert resource.prlimit(started.handle["pid"], resource.RLIMIT_NOFILE) == (soft, hard)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    engine = ProcessEngine(EngineContext(GATEWAY, str(machine.folder), open_files=512))
+    started = await engine.start(machine.fixed(SLEEP), key(), RecordingReport())
+    assert resource.prlimit(started.handle["pid"], resource.RLIMIT_NOFILE) == (512, before[1])
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
     await engine.stop(started.handle, grace=GRACE)
+    await engine.aclose()
 
 
 async def test_port_is_filled_in_everywhere(engine: ProcessEngine, machine: ThisMachine) -> None:

@@ -83,10 +83,14 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineContext:
-    """What an engine is built with. `state_dir` is a private folder that survives restarts."""
+    """What an engine is built with. `state_dir` is a private folder that survives restarts.
+
+    open_files: the soft limit that programs are to have, where the gateway has another; None: as it has.
+    """
 
     gateway: GatewayId
     state_dir: str
+    open_files: int | None = None
 
 
 class Engine(Protocol):

@@ -19,6 +19,8 @@ CLIENTS_SHARE: Final = 0.4  # of the open files: a request may need a second one
 FULL_SHARE: Final = 0.8  # of the open files, from which on no connection to a service is made (LI-14)
 RECOUNT_INTERVAL: Final = 10.0  # seconds
 
+_at_start: list[int] = []  # the limit of open files before it was raised
+
 
 class Room:
     """Connections of clients. open_files: as many as the system gives. trusted: addresses and networks."""
@@ -89,9 +91,16 @@ class OpenFiles:
 
 def raise_open_files_limit() -> None:
     """As many as the system allows (LI-14)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not _at_start:
+        _at_start.append(soft)
     with contextlib.suppress(ValueError, OSError):  # an unlimited one may be beyond what the kernel takes
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def open_files_at_start() -> int | None:
+    """The soft limit before it was raised; None: it was not."""
+    return _at_start[0] if _at_start else None
 
 
 def open_files_limit() -> int:

@@ -66,6 +66,7 @@ class ProcessEngine:
         if not context.state_dir:
             raise ValueError("the engine 'process' needs a folder for output and notes: state_dir is empty")
         self._thread = ThreadPoolExecutor(max_workers=2, thread_name_prefix="hestia-process")
+        self._open_files = context.open_files
         self._records = Records(Path(context.state_dir))
         self._ports = ports or Ports()
         self._port_window = port_window
@@ -98,6 +99,7 @@ class ProcessEngine:
             secrets=self._keep_secrets,
             port_window=self._port_window,
             booting=self._booting,
+            open_files=self._open_files,
         )
         return await ProcessStart(tools, spec, key, report).run()
 

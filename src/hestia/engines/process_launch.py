@@ -14,7 +14,7 @@ import os
 import pwd
 import resource
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,10 +33,6 @@ _SAFE: Final = frozenset({
 _OF_THE_USER: Final = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "XDG_RUNTIME_DIR"})
 _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _SHORT_OF: Final = {errno.EAGAIN: "processes", errno.ENOMEM: "memory", errno.EMFILE: "file descriptors"}
-
-# As it was when the engines were loaded, before the gateway raised its own: programs that use select(), or
-# close every descriptor they could have, are not made for a million of them.
-_OPEN_FILES: Final = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,36 +75,71 @@ def prepare(
     return Launch(program, words, cwd, env, account)
 
 
-def launch(plan: Launch, *, output: int) -> int:
+def launch(plan: Launch, *, output: int, open_files: int | None = None) -> int:
     """Start it in a session of its own, with its output going to a descriptor; return its pid.
 
-    Returns when the program has taken over (exec succeeded). Raises EngineRefused.
+    open_files: its soft limit. Only for the event loop's thread: see `_limited`. Returns when the program has
+    taken over (exec succeeded). Raises EngineRefused.
     """
-    account = plan.account
     try:
-        process = subprocess.Popen(
-            plan.words,
-            executable=plan.program,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=plan.cwd,
-            env=dict(plan.env),
-            start_new_session=True,
-            user=None if account is None else account.uid,
-            group=None if account is None else account.gid,
-            extra_groups=None if account is None else account.groups,
-        )
+        try:
+            with _limited(open_files):
+                pid = _make(plan, output)
+        except OSError as exc:
+            if open_files is None or exc.errno != errno.EMFILE:
+                raise
+            pid = _make(plan, output)  # more files are open here than that; so it learns its limit late
+            _limit(pid, open_files)
     except OSError as exc:
         raise _refusal(exc, plan) from exc
-    pid = process.pid
+    return pid
+
+
+def _make(plan: Launch, output: int) -> int:
+    account = plan.account
+    process = subprocess.Popen(
+        plan.words,
+        executable=plan.program,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd=plan.cwd,
+        env=dict(plan.env),
+        start_new_session=True,
+        user=None if account is None else account.uid,
+        group=None if account is None else account.gid,
+        extra_groups=None if account is None else account.groups,
+    )
     # The exit is taken by pidfd (process_exits). A Popen that thinks its child runs would warn when it
     # is collected and wait for the child itself later on.
     process.returncode = 0
-    with contextlib.suppress(OSError, ValueError):  # it may have ended already
+    return process.pid
+
+
+@contextlib.contextmanager
+def _limited(open_files: int | None) -> Iterator[None]:
+    """Have the soft limit that a child is to inherit: programs that use select(), or close every descriptor
+    they could have, are not made for a million of them, and look before anybody could tell them.
+
+    What is open stays open. Another thread that opens a file meanwhile fails only where about as many are
+    open as the program may have.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if open_files is None or open_files == soft:
+        yield
+        return
+    _limit(0, open_files)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _limit(pid: int, open_files: int) -> None:
+    """Set the soft limit of a process, 0: of this one, as far as there is such a process and such a limit."""
+    with contextlib.suppress(OSError, ValueError):
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (_OPEN_FILES, hard))
-    return pid
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_files, hard))
 
 
 def _person(user: str | None) -> pwd.struct_passwd | None:

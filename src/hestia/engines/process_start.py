@@ -61,6 +61,7 @@ class StartTools:
     secrets: Callable[[InstanceKey, tuple[str, ...]], None]
     port_window: float  # seconds
     booting: set[Identity]  # whose end the start takes itself, so that `watch` must not tell of it
+    open_files: int | None  # of the program; None: as many as we may
 
 
 class ProcessStart:
@@ -199,7 +200,7 @@ class ProcessStart:
                 remedy=f"ls -ld {path.parent}; df {path.parent}",
             ) from exc
         try:
-            pid = launch(plan, output=output)
+            pid = launch(plan, output=output, open_files=self._tools.open_files)
         finally:
             os.close(output)
         identity = identify(pid)
