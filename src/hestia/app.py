@@ -164,7 +164,8 @@ class Hestia:
         doors = [Door(handler=main.handler, host=host, port=port, unix_path=self._unix_path)]
         for one in self.settings.services.values():
             if one.port is not None:
-                alone = path(dataclasses.replace(self.settings, services={one.id: one}), own_port=True)
+                own = dataclasses.replace(self.settings, services={one.id: one})
+                alone = path(own, own_port=True, budgets=main.budgets)
                 doors.append(Door(handler=alone.handler, host=host, port=one.port, service=one.id))
         return doors
 

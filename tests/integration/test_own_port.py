@@ -13,6 +13,8 @@ from hestia.cli import address
 from hestia.cli.exits import CliError
 from hestia.core.errors import ConfigError
 from hestia.core.model import GatewaySettings, ServiceId, ServiceSettings, Settings
+from hestia.proxy import retry
+from tests.fakes import upstream as step
 from tests.fakes.certificates import Authority
 from tests.fakes.client import Client
 from tests.fakes.facts import open_sockets
@@ -118,6 +120,20 @@ async def test_the_log_says_port(gw: Gateway, connect: MakeClient) -> None:
     await gw.at_rest()
     await gw.aclose()
     assert b'"route":"port"' in gw.log or b" port " in gw.log, gw.log
+
+
+async def test_rf_04_a_further_door_is_no_further_budget(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "BUDGET_WINDOW", 1e6)  # however slow the machine is
+    broken = await raw([step.get_request(), step.reset()])
+    gw = await gateway(service("a", broken.url, port=ANY, retry_delay=0.0))
+    asked = retry.BUDGET_LEAST + 1
+    for _ in range(asked):
+        assert (await (await connect(gw)).ask("GET", "/services/a/x")).status == 502
+    assert len(broken.requests) == asked + retry.BUDGET_LEAST
+    assert (await (await _at(connect, gw)).ask("GET", "/x")).status == 502
+    assert len(broken.requests) == asked + retry.BUDGET_LEAST + 1
 
 
 def test_serve_looks_first_and_says_who_has_the_port() -> None:

@@ -86,7 +86,8 @@ class DataPath:
     control: the control API's private endpoint. on_done: takes the record of each request that ended.
     buffers: counts the bodies that are held. trust_unix: whether who speaks over a unix socket may name the
     client (the bridge). is_full: whether no further connection to a service may be opened (LI-14).
-    own_port: behind the port of the one service that the settings have.
+    own_port: behind the port of the one service that the settings have. budgets: of further attempts, one for
+    each service, whichever port its requests come in by.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class DataPath:
         trust_unix: bool = False,
         is_full: Callable[[], bool] = lambda: False,
         own_port: bool = False,
+        budgets: dict[ServiceId, Budget] | None = None,
     ) -> None:
         self.leases = leases
         self.pool = pool
@@ -111,7 +113,7 @@ class DataPath:
         self._own_port = own_port
         self.waiting = Waiting(leases)
         self.buffers = buffers if buffers is not None else Buffers()
-        self._budgets: dict[ServiceId, Budget] = {}
+        self.budgets: dict[ServiceId, Budget] = budgets if budgets is not None else {}
         self._fallbacks: dict[tuple[ServiceId, RouteKind], Upstream] = {}
         self.control = Upstream(control, None, RouteKind.CONTROL, pool.shelf(None))
         self._pseudonym = b"1.1 " + pseudonym.encode()
@@ -246,7 +248,7 @@ class DataPath:
         """Whether the service's budget has a further attempt (RF-04); it is taken then."""
         slots = lease.use.owner.service.slots.values()
         requests = sum(slot.use.granted for slot in slots if slot.use is not None)
-        budget = self._budgets.setdefault(lease.use.key.service, Budget())
+        budget = self.budgets.setdefault(lease.use.key.service, Budget())
         return budget.take(self.clock(), requests)
 
     # -- pieces of heads -----------------------------------------------------------------------
