@@ -396,7 +396,7 @@ async def test_t_rf_16_the_copy_of_a_body_is_freed_when_the_head_has_come(
     client = await connect(gw)
     await client.send(request("PUT", S + "/x", body=bytes(50_000)))
     await upstream.saw(1)
-    assert gw.hestia.buffers.copies == 50_000
+    assert 50_000 <= gw.hestia.buffers.copies < 52_000
     go.set()
     await client.head("PUT")
     assert gw.hestia.buffers.copies == 0

@@ -315,7 +315,7 @@ async def test_sb_12_over_the_cap_no_new_body_is_taken_in(
     first, second, third = [await connect(gw) for _ in range(3)]
     await first.send(request("POST", S + "/upload", body=pattern(1000)))
     await gw.until_waiting(1)
-    await eventually(lambda: gw.hestia.buffers.held == 1000, "the body to be held")
+    await eventually(lambda: gw.hestia.buffers.held >= 1000, "the body to be held")
     response = await second.ask("POST", S + "/upload", body=b"x")
     response.problem("gateway_overloaded", 503)
     assert response.has("retry-after")

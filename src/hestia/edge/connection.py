@@ -31,6 +31,7 @@ WRITE_TIMEOUT: Final = 120.0  # seconds a client may leave our bytes unread (TO-
 SOCKET_CLOSE_TIMEOUT: Final = 5.0  # seconds for the last bytes of a spliced WebSocket (TO-14)
 HIGH_WATER: Final = 64 * 1024  # bytes (SB-04)
 LOW_WATER: Final = 16 * 1024
+PIECE: Final = 4096  # bytes parsed before the requests that wait are counted
 PIPELINED: Final = 16  # requests waiting behind the running one (LI-13)
 HELD_MAX: Final = 256 * 1024  # bytes of bodies that wait behind the running request
 DISCARD_LIMIT: Final = 1024 * 1024  # bytes of an unwanted body that are read away (CA-07)
@@ -75,6 +76,7 @@ class ClientConnection(RequestReader):
         self.draining = False  # answer what runs, then close
         self._pending: deque[Pending] = deque()
         self._held = 0  # bytes of their bodies
+        self._kept = b""  # what was read and is not parsed, because as many as may wait already
         self._stepping = False  # `_next` is at work further up
         self._asked = False  # for the next one meanwhile
         self._go_on = False  # and with which `keep`
@@ -101,11 +103,19 @@ class ClientConnection(RequestReader):
             return
         if self.transport is None or self.transport.is_closing():
             return
-        if len(self._pending) >= PIPELINED or self._held >= HELD_MAX:
+        if self._is_crowded():
+            return
+        if self._kept:
+            asyncio.get_running_loop().call_soon(self._go_on_reading)
             return
         self._paused = False
         if not self.transport.is_reading():
             self.transport.resume_reading()
+
+    def _go_on_reading(self) -> None:
+        self._read_kept()
+        if not self._kept:
+            self.resume()
 
     def expect_body(self) -> None:
         """The client's body is awaited from now on (TO-03)."""
@@ -161,6 +171,7 @@ class ClientConnection(RequestReader):
         self._ended = True
         self._body_open = False
         self._pending.clear()
+        self._kept = b""
         if self.transport is None or self.transport.is_closing():
             return
         if not self.transport.can_write_eof():  # TLS has no half of an end; its close reads away by itself
@@ -216,7 +227,10 @@ class ClientConnection(RequestReader):
                 return
             keep = self._go_on
         if not keep or self._ended:
-            self.close()
+            if self._paused or self._pending:  # a close with bytes unread would reset the connection
+                self._linger()
+            else:
+                self.close()
             return
         self.deadline = self._clock() + (HEAD_TIMEOUT if self._count else KEEP_ALIVE_TIMEOUT)
         self.resume()
@@ -225,7 +239,7 @@ class ClientConnection(RequestReader):
         """Begin a request that waited, with what of its body is here."""
         if self._current is pending:
             self._current = None
-        self._held -= sum(map(len, pending.parts))
+        self._held -= pending.size
         assert pending.request is not None
         self._start(pending.request, ended=pending.ended)
         exchange = self.exchange
@@ -239,8 +253,7 @@ class ClientConnection(RequestReader):
 
     def _hold(self, pending: Pending, data: bytes) -> None:
         """Keep bytes of a request that waits; beyond the limit nothing is read."""
-        pending.parts.append(data)
-        self._held += len(data)
+        self._held += pending.keep(data)
         if self._held >= HELD_MAX:
             self.pause()
 
@@ -274,6 +287,29 @@ class ClientConnection(RequestReader):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        if self._kept or (
+            len(data) > PIECE and not self._raw and (self._pending or self._reading == NO_BODY)
+        ):
+            self._kept += data
+            self._read_kept()
+        else:
+            self._received(data)
+
+    def _read_kept(self) -> None:
+        """A long read that may hold many requests is taken piece by piece, no further than they may wait."""
+        data, self._kept = self._kept, b""
+        while data and not self._is_crowded():
+            size = len(data) if self._left or self._raw else PIECE
+            piece, data = data[:size], data[size:]
+            self._received(piece)
+        if self.transport is not None and not self.transport.is_closing():
+            self._kept = data
+
+    def _is_crowded(self) -> bool:
+        """Whether as many requests wait, or as much of them, as may (LI-13)."""
+        return len(self._pending) >= PIPELINED or self._held >= HELD_MAX
+
+    def _received(self, data: bytes) -> None:
         if self._raw:
             if self.exchange is not None:
                 self.exchange.body(data)
@@ -288,9 +324,9 @@ class ClientConnection(RequestReader):
             self._count = 1
             if self.exchange is None:
                 self.deadline = self._clock() + HEAD_TIMEOUT
-        elif self._body_open and self.exchange is not None and self.deadline is not NEVER:
+        elif self._body_open and self.exchange is not None and self.deadline != NEVER:
             self.deadline = self._clock() + BODY_TIMEOUT
-        if len(self._pending) >= PIPELINED:
+        if self._is_crowded():
             self.pause()
 
     def _behind_the_end(self, data: bytes) -> None:
@@ -430,7 +466,7 @@ class ClientConnection(RequestReader):
         elif self.exchange is not None or self._pending:
             if self._current is not None and self._current in self._pending:
                 self._pending.remove(self._current)
-                self._held -= sum(map(len, self._current.parts))
+                self._held -= self._current.size
             self._current = None
             self._pending.append(Pending(None, error))
         else:

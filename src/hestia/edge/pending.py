@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from hestia.core.errors import HestiaError
 from hestia.http1.heads import Request
+
+_PIECE: Final = 64  # bytes that an object of its own costs, however small
 
 
 class Exchange(Protocol):
@@ -27,10 +29,10 @@ class Exchange(Protocol):
 class Pending:
     """A request that was parsed while another one is being answered, with the body bytes that came.
 
-    raw: it is a WebSocket; the parts are its first bytes.
+    raw: it is a WebSocket; the parts are its first bytes. size: of the parts, with what is around each.
     """
 
-    __slots__ = ("ended", "error", "parts", "raw", "request")
+    __slots__ = ("ended", "error", "parts", "raw", "request", "size")
 
     def __init__(
         self, request: Request | None, error: HestiaError | None = None, *, raw: bool = False
@@ -39,4 +41,12 @@ class Pending:
         self.error = error
         self.raw = raw
         self.parts: list[bytes] = []
+        self.size = 0
         self.ended = False
+
+    def keep(self, data: bytes) -> int:
+        """Add a piece; returns what it costs in bytes."""
+        self.parts.append(data)
+        size = len(data) + _PIECE
+        self.size += size
+        return size

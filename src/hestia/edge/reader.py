@@ -29,6 +29,7 @@ from hestia.http1.heads import FIELD_MAX, HEAD_MAX, Field, Request, check_size, 
 OVERHEAD_MAX: Final = 16 * 1024  # bytes of chunk framing beyond 8 for each byte of data (LI-06)
 GAP_MAX: Final = 24 * 1024  # bytes of a chunked body in a row without data: one extension or the trailers
 TRAILERS_MAX: Final = 8 * 1024  # bytes (LI-05)
+_PROTOCOL: Final = re.compile(rb" (HTTP|RTSP|ICE)/")
 START_MAX: Final = 2 * targets.TARGET_MAX  # bytes kept of a head while its first line is in pieces
 _FRAMING_WORDS: Final = ("Content-Length", "Transfer-Encoding", "chunk")  # in what llhttp says of framing
 
@@ -50,6 +51,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self._url = b""
         self._fields: list[Field] = []
         self._opening = b""  # bytes that the open head began in
+        self._line_at = 0  # where in them the next request line is looked for
         # the open body
         self._reading = NO_BODY  # framing of the message being parsed, once its head is read
         self._got = 0  # bytes of it
@@ -124,6 +126,7 @@ class RequestReader(asyncio.Protocol, ABC):
         stopped = -1
         if not self._in_head or not self._fields:
             self._opening = self._opening + data if self._opening else data
+            self._line_at = 0
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgraded:
@@ -135,7 +138,11 @@ class RequestReader(asyncio.Protocol, ABC):
             self._refuse(cause)
             return b""
         except httptools.HttpParserError as exc:
-            self._refuse(_garbage(exc))
+            if self._suspect and self._last:  # the rest is behind the last message (SE-01)
+                self._suspect = False
+                self._ended_here()
+            else:
+                self._refuse(_garbage(exc))
             return b""
         if stopped >= 0:
             self._opening = b""
@@ -219,10 +226,10 @@ class RequestReader(asyncio.Protocol, ABC):
         self._message_data(data)
 
     def on_message_complete(self) -> None:
+        if self._foreign:  # llhttp calls the message complete at the head of an upgrade offer
+            return
         if self._reading == CHUNKED and self._overhead > OVERHEAD_MAX:
             self._suspect = True  # unless what is too much belongs to a next message; see `_feed`
-            return
-        if self._foreign:  # llhttp calls the message complete at the head of an upgrade offer
             return
         self._ended_here()
 
@@ -239,7 +246,10 @@ class RequestReader(asyncio.Protocol, ABC):
         version, method = parser.get_http_version(), parser.get_method()
         if version not in ("1.1", "1.0"):
             raise VersionNotSupported(f"HTTP/{version} is not spoken here; use HTTP/1.1.")
-        if not self._opening.startswith(method + b" " + url + b" HTTP/"):  # nearly always it does
+        line = method + b" " + url + b" HTTP/"
+        if not self._line_at and self._opening.startswith(line):  # nearly always
+            self._line_at = len(line)
+        else:
             self._check_protocol(method, url)
         if method == b"CONNECT":
             raise MethodNotAllowed("CONNECT is not offered: this is no forward proxy.")
@@ -252,9 +262,25 @@ class RequestReader(asyncio.Protocol, ABC):
 
     def _check_protocol(self, method: bytes, url: bytes) -> None:
         """The parser takes RTSP and ICE for HTTP and does not tell (RT-01)."""
-        line = re.escape(method) + b" +" + re.escape(url) + b" +(?:RTSP|ICE)/"
-        if re.search(line, self._opening):
-            raise VersionNotSupported("Only HTTP is spoken here; use HTTP/1.1.")
+        opening = self._opening
+        found = _PROTOCOL.search(opening, self._line_at)
+        while found is not None:
+            end = _before_blanks(opening, found.start())
+            start = _before_blanks(opening, max(0, end - len(url)))
+            if opening.endswith(url, 0, end) and opening.endswith(method, 0, start):
+                self._line_at = found.end()  # each search begins behind the line that was found last
+                if found[1] != b"HTTP":
+                    raise VersionNotSupported("Only HTTP is spoken here; use HTTP/1.1.")
+                return
+            found = _PROTOCOL.search(opening, found.end())
+        self._line_at = len(opening)
+
+
+def _before_blanks(data: bytes, end: int) -> int:
+    """Where the blanks that end at `end` begin."""
+    while end > 0 and data[end - 1] == 0x20:
+        end -= 1
+    return end
 
 
 def _garbage(exc: Exception) -> HestiaError:

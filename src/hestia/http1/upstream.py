@@ -28,6 +28,7 @@ from hestia.http1.sockets import keep_alive, reset_on_close
 if TYPE_CHECKING:
     from hestia.http1.pool import Shelf
 
+TRAILERS_MAX: Final = 8 * 1024  # bytes
 INTERIM_LIMIT: Final = 16  # 1xx answers per exchange (UP-01)
 IDLE_TIMEOUT: Final = 4.0  # seconds an idle connection is kept (TO-15)
 MAX_AGE: Final = 300.0  # seconds (CP-02)
@@ -62,6 +63,12 @@ def _is_other(data: bytes) -> bool:
     return data.lstrip(b"\r\n")[:1] not in (b"H", b"")
 
 
+def _ends_its_head(data: bytes) -> bool:
+    """Whether the read in which a head ended has nothing behind it."""
+    at = data.find(b"\r\n\r\n")
+    return at + 4 == len(data) if at >= 0 else b"\r\n\r\n".endswith(data)
+
+
 def _nowhere(data: bytes) -> None:
     """Where bytes go before there is a transport."""
 
@@ -92,6 +99,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_splicing",
         "_surplus",
         "_trailers",
+        "_trailing",
         "exchange",
         "fd",
         "idle_since",
@@ -143,6 +151,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._done = False
         self._surplus = False
         self._got = 0  # bytes of the body
+        self._trailing = 0  # bytes of the trailers
         self._left = 0  # bytes of a body with a length that the parser does not get to see
 
     def pause(self) -> None:
@@ -310,6 +319,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._fields.append((name, value))
         else:
             self._trailers.append((name, value))
+            self._trailing += len(name) + len(value) + 4
+            if self._trailing > TRAILERS_MAX:
+                raise UpstreamProtocolError(
+                    f"The trailers of the answer of {self.where} are longer than {TRAILERS_MAX} bytes."
+                )
 
     def on_headers_complete(self) -> None:
         if self._done:
@@ -384,7 +398,7 @@ class UpstreamConnection(asyncio.Protocol):
         """A callback raised: our own stop behind a HEAD answer, or a refusal."""
         cause = exc.__cause__ or exc.__context__
         if isinstance(cause, _Stop):
-            self._surplus = self._surplus or not data.endswith(b"\r\n\r\n")
+            self._surplus = self._surplus or not _ends_its_head(data)
             return
         if isinstance(cause, UpstreamError):
             self._fail(cause)

@@ -95,7 +95,11 @@ class Attempts(Relay):
             self._connected(connection, self.t_leased or self.started)
             return
         self.reused = False
-        if self._lease is not None and self._path.is_full():
+        self._dial_anew(self._upstream)
+
+    def _dial_anew(self, upstream: Upstream) -> None:
+        route = self._route()
+        if route is not None and self._path.is_full():
             self.fail(
                 AdmissionError(
                     "The gateway has nearly as many files open as the system lets it.",
@@ -104,10 +108,6 @@ class Attempts(Relay):
                 )
             )
             return
-        self._dial_anew(self._upstream)
-
-    def _dial_anew(self, upstream: Upstream) -> None:
-        route = self._route()
         self._dial = self._path.pool.dial(
             upstream.shelf,
             upstream.endpoint,
@@ -294,7 +294,8 @@ class Attempts(Relay):
             retry.may_go_on(settings, attempts=self._attempts, at=at, started=self.started)
             and (failure is Failure.UNSENT or self._path.may_retry(lease))
         ):
-            return self.falls_back(error)
+            # what a service may have begun to do is not for another one to do once more
+            return failure in (Failure.UNSENT, Failure.STATUS) and self.falls_back(error)
         log.info(
             "A request is sent again: %s",
             failure.value,

@@ -28,7 +28,7 @@ from hestia.http1.framing import (
 from hestia.http1.heads import Field, Request, Response
 from hestia.http1.upstream import UpstreamConnection
 from hestia.proxy import rewrite
-from hestia.proxy.buffers import SPOOL_LIMIT, Copy
+from hestia.proxy.buffers import SPOOL_LIMIT, Copy, cost
 from hestia.proxy.rewrite import Upstream
 
 if TYPE_CHECKING:
@@ -145,10 +145,10 @@ class Relay(ABC):
             self._socket.from_client(data)
             return
         self._bytes_in += len(data)
+        if self._unwanted:
+            return
         if self._rules is not None and self._bytes_in > self._rules.max_body:
             self.fail(too_large(self._rules), keep=False)
-            return
-        if self._unwanted:
             return
         connection = self._connection
         if connection is None or self._upgrade:
@@ -182,8 +182,8 @@ class Relay(ABC):
     def _to_spool(self, data: bytes) -> None:
         """Keep a piece of the body until there is a connection."""
         self._spool.append(data)
-        self._spooled += len(data)
-        self._path.buffers.held += len(data)
+        self._spooled += cost(data)
+        self._path.buffers.held += cost(data)
 
     def _take_spool(self) -> list[bytes]:
         """The pieces that wait; none do then."""
@@ -289,7 +289,7 @@ class Relay(ABC):
         """The read that brought it is over, and more will come: write what it gave in one go."""
         if self._out:
             self._flush()
-            if self._head is not None and self._deadline is not NEVER:
+            if self._head is not None and self._deadline != NEVER:
                 self._deadline = self._path.clock() + BODY_GAP
             if not self._client.writable and self._connection is not None:
                 self._connection.pause()
@@ -319,7 +319,7 @@ class Relay(ABC):
         elif self._connection is not None:
             if writable:
                 self._connection.resume()
-                if self._deadline is not NEVER and self._head is not None:
+                if self._deadline != NEVER and self._head is not None:
                     self._deadline = self._path.clock() + BODY_GAP  # TO-16: the pause does not count
             else:
                 self._connection.pause()
