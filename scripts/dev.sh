@@ -158,12 +158,19 @@ status() {
 
 url_of() { # pid; `run --port` may have put it anywhere
   "$BIN/python" - "$1" <<'PYTHON'
-import sys, psutil
-for one in psutil.Process(int(sys.argv[1])).net_connections("tcp"):
-    if one.status == psutil.CONN_LISTEN:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(one.laddr.ip, one.laddr.ip)
-        print(f"http://[{host}]:{one.laddr.port}" if ":" in host else f"http://{host}:{one.laddr.port}")
-        break
+import socket, ssl, sys, psutil
+listening = [one for one in psutil.Process(int(sys.argv[1])).net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+if listening:
+    local = min(listening, key=lambda one: one.fd).laddr  # services' own ports are opened behind the gateway's
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(local.ip, local.ip)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, local.port), 2) as sock, context.wrap_socket(sock):
+            scheme = "https"
+    except OSError:
+        scheme = "http"
+    print(f"{scheme}://[{host}]:{local.port}" if ":" in host else f"{scheme}://{host}:{local.port}")
 PYTHON
 }
 

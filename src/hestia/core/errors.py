@@ -7,7 +7,7 @@ Foreign exceptions are translated where the foreign call is made, always with `f
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 
 class HestiaError(Exception):
@@ -255,6 +255,11 @@ class ConnectFailed(UpstreamError):
 
 class ConnectTimeout(UpstreamError):
     code = "upstream_connect_timeout"
+
+
+TLS_REMEDY: Final = (
+    "use the name that it is for in base_url, add its authority to SSL_CERT_FILE, or set tls_verify: false"
+)
 
 
 class UpstreamTlsFailed(ConnectFailed):

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import aiohappyeyeballs
 
-from hestia.core.errors import ConnectFailed, ConnectTimeout, UpstreamError, UpstreamTlsFailed
+from hestia.core.errors import TLS_REMEDY, ConnectFailed, ConnectTimeout, UpstreamError, UpstreamTlsFailed
 from hestia.core.model import Endpoint, InstanceKey
 from hestia.http1.heads import Response
 from hestia.http1.upstream import (
@@ -254,8 +254,7 @@ def _tls_failed(endpoint: Endpoint, exc: ssl.SSLError) -> UpstreamError:
         return UpstreamTlsFailed(
             f"The certificate of {endpoint} is not accepted: {exc.verify_message.rstrip('.')}.",
             cause="denied",
-            remedy="use the name that it is for in base_url, add its authority to SSL_CERT_FILE, or set "
-            "tls_verify: false",
+            remedy=TLS_REMEDY,
         )
     reason = exc.reason or str(exc)
     if reason == "WRONG_VERSION_NUMBER":

@@ -394,5 +394,6 @@ def _both(first: HestiaError, second: UpstreamError) -> HestiaError:
         first = first.twin()  # it is told to others too
         first.detail += f" Its fallback cannot be reached either: {second.detail}"
         return first
+    second.remedy = "start the service, or correct its fallback_url"
     second.detail = f"{first.detail} Its fallback cannot be reached either: {second.detail}"
     return second

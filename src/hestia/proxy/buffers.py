@@ -9,9 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 SPOOL_LIMIT: Final = 256 * 1024  # bytes of a body kept while there is no connection (CQ-06)
-REPLAY_LIMIT: Final = (
-    1024 * 1024 + 64 * 1024
-)  # bytes for a copy: 1 MiB in pieces as they usually come (RF-03)
+REPLAY_LIMIT: Final = 1024 * 1024  # bytes of one request kept for a further attempt (RF-03)
 REPLAY_TOTAL: Final = 64 * 1024 * 1024  # bytes of all such copies (RF-03)
 _PIECE: Final = 64  # bytes that an object of its own costs, however small
 HELD_TOTAL: Final = 256 * 1024 * 1024  # bytes of waiting bodies and copies; beyond it no new body (SB-12)
@@ -42,12 +40,13 @@ class Buffers:
 class Copy:
     """The body of one request as far as it was sent, for another attempt. `good` until it grew too large."""
 
-    __slots__ = ("_buffers", "good", "parts", "size")
+    __slots__ = ("_buffers", "_length", "good", "parts", "size")
 
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
         self.parts: list[bytes] = []
-        self.size = 0
+        self.size = 0  # bytes of memory
+        self._length = 0  # bytes of the body
         self.good = True
 
     def add(self, data: bytes) -> None:
@@ -55,7 +54,12 @@ class Copy:
         if not self.good:
             return
         buffers, size = self._buffers, cost(data)
-        if self.size + size > REPLAY_LIMIT or buffers.copies + size > buffers.copies_most:
+        self._length += len(data)
+        if (
+            self._length > REPLAY_LIMIT
+            or size + self.size > 2 * REPLAY_LIMIT
+            or buffers.copies + size > buffers.copies_most
+        ):
             self.free()
             return
         self.parts.append(data)

@@ -171,6 +171,8 @@ class DataPath:
             self._guard_identity(request, client)
         if match.route is None:
             origin.check_control(request, host)
+            if request.upgrade and request.offers_websocket:
+                raise BadRequest("The gateway itself has no WebSocket.", remedy="send a plain GET")
         elif request.upgrade:
             rules = match.route.settings.rules
             self._check_handshake(request, host, rules.origins if rules is not None else frozenset())

@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hestia.core.errors import EngineRefused, HestiaError, StartFailed
+from hestia.core.errors import TLS_REMEDY, EngineRefused, HestiaError, StartFailed, UpstreamTlsFailed
 from hestia.core.model import Endpoint
 from hestia.core.ports import Observed
 from hestia.core.urls import parse_base_url
@@ -31,13 +31,15 @@ _LOCAL = ("localhost", "127.", "::1")
 class Answer:
     """What one probe found. refused: nobody listens. status: of the answer, 0 when there was none.
 
-    text: for people, e.g. `HTTP 503: loading model`, `connection refused`.
+    text: for people, e.g. `HTTP 503: loading model`, `connection refused`. untrusted: its certificate is not
+    accepted, which waiting does not change.
     """
 
     ready: bool
     refused: bool
     status: int
     text: str
+    untrusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ async def ask(target: Target, *, timeout: float) -> Answer:
     except FileNotFoundError:
         return Answer(False, True, 0, "the socket file does not exist")
     except ssl.SSLCertVerificationError as error:
-        return Answer(False, False, 0, f"its certificate is not accepted: {error.verify_message.rstrip('.')}")
+        why = error.verify_message.rstrip(".")
+        return Answer(False, False, 0, f"its certificate is not accepted: {why}", untrusted=True)
     except ssl.SSLError as error:
         return Answer(False, False, 0, f"TLS failed: {error.reason or error}")
     except socket.gaierror as error:
@@ -176,7 +179,8 @@ class Prober:
     async def wait_ready(self, exited: asyncio.Future[Observed]) -> None:
         """Return when ready. The caller bounds the time.
 
-        Raises StartFailed when the engine reports the exit, EngineRefused when the path looks wrong.
+        Raises StartFailed when the engine reports the exit, EngineRefused when the path looks wrong,
+        UpstreamTlsFailed when the certificate is not accepted.
         """
         began, wrong = self._clock(), 0
         while True:
@@ -188,7 +192,13 @@ class Prober:
                 raise exit_error(exited.result())
             if answer.ready:
                 return
-            wrong = wrong + 1 if answer.status in (401, 403, 404) else 0
+            wrong = wrong + 1 if answer.status in (401, 403, 404) or answer.untrusted else 0
+            if wrong >= WRONG_PATH and answer.untrusted:
+                raise UpstreamTlsFailed(
+                    f"The probe {self.target.url} failed, three times: {answer.text}.",
+                    cause="denied",
+                    remedy=TLS_REMEDY,
+                )
             if wrong >= WRONG_PATH:
                 raise EngineRefused(
                     f"The probe {self.target.url} was answered with {answer.text}, three times.",
