@@ -64,17 +64,23 @@ class Load:
         self.port = port
         self.done: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
+        self._open: set[asyncio.WriteTransport] = set()
 
     async def connect(self) -> Wire:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._open = {one for one in self._open if not one.is_closing()} | {writer.transport}
         return Wire(reader, writer, self.port)
 
     async def run(self) -> None:
         """Ask until cancelled."""
-        async with asyncio.TaskGroup() as clients:
-            for exchange, count, pause in MIX:
-                for _ in range(count):
-                    clients.create_task(self.again_and_again(exchange, pause))
+        try:
+            async with asyncio.TaskGroup() as clients:
+                for exchange, count, pause in MIX:
+                    for _ in range(count):
+                        clients.create_task(self.again_and_again(exchange, pause))
+        finally:  # what was under way is broken off: nothing of ours may stay open
+            for transport in self._open:
+                transport.abort()
 
     async def again_and_again(self, exchange: Exchange, pause: float) -> None:
         while True:
