@@ -170,8 +170,7 @@ class ClientConnection(RequestReader):
         take our answer with it. Say the end, then read away what comes, within bounds (CA-08)."""
         self._ended = True
         self._body_open = False
-        self._pending.clear()
-        self._kept = b""
+        self._drop_waiting()
         if self.transport is None or self.transport.is_closing():
             return
         if not self.transport.can_write_eof():  # TLS has no half of an end; its close reads away by itself
@@ -185,10 +184,16 @@ class ClientConnection(RequestReader):
     def close(self) -> None:
         """Close once everything that was written is out."""
         self._ended = True
-        self._pending.clear()
+        self._drop_waiting()
         if self.transport is not None and not self.transport.is_closing():
             self.write_deadline = self._clock() + (SOCKET_CLOSE_TIMEOUT if self._raw else WRITE_TIMEOUT)
             self.transport.close()
+
+    def _drop_waiting(self) -> None:
+        """No request behind the running one will be answered."""
+        self._pending.clear()
+        self._held = 0
+        self._kept = b""
 
     def drain(self) -> None:
         """Answer what runs and close behind it; close now where nothing runs."""
@@ -297,13 +302,10 @@ class ClientConnection(RequestReader):
 
     def _read_kept(self) -> None:
         """A long read that may hold many requests is taken piece by piece, no further than they may wait."""
-        data, self._kept = self._kept, b""
-        while data and not self._is_crowded():
-            size = len(data) if self._left or self._raw else PIECE
-            piece, data = data[:size], data[size:]
+        while self._kept and not self._is_crowded():
+            size = len(self._kept) if self._left or self._raw else PIECE
+            piece, self._kept = self._kept[:size], self._kept[size:]
             self._received(piece)
-        if self.transport is not None and not self.transport.is_closing():
-            self._kept = data
 
     def _is_crowded(self) -> bool:
         """Whether as many requests wait, or as much of them, as may (LI-13)."""
@@ -347,7 +349,8 @@ class ClientConnection(RequestReader):
 
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self.exchange = self.exchange, None
-        self._pending.clear()
+        self._ended = True
+        self._drop_waiting()
         self.deadline = self.write_deadline = NEVER
         self._closed(self)
         if exchange is not None:

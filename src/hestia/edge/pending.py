@@ -10,6 +10,11 @@ from hestia.http1.heads import Request
 _PIECE: Final = 64  # bytes that an object of its own costs, however small
 
 
+def cost(data: bytes) -> int:
+    """Bytes of memory that a kept piece takes: many tiny ones are mostly what is around them."""
+    return len(data) + _PIECE
+
+
 class Exchange(Protocol):
     """What a handler makes of a request. Every call is synchronous."""
 
@@ -47,6 +52,6 @@ class Pending:
     def keep(self, data: bytes) -> int:
         """Add a piece; returns what it costs in bytes."""
         self.parts.append(data)
-        size = len(data) + _PIECE
+        size = cost(data)
         self.size += size
         return size

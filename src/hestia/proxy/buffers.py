@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from hestia.edge.pending import cost
+
 SPOOL_LIMIT: Final = 256 * 1024  # bytes of a body kept while there is no connection (CQ-06)
 REPLAY_LIMIT: Final = 1024 * 1024  # bytes of one request kept for a further attempt (RF-03)
 REPLAY_TOTAL: Final = 64 * 1024 * 1024  # bytes of all such copies (RF-03)
-_PIECE: Final = 64  # bytes that an object of its own costs, however small
 HELD_TOTAL: Final = 256 * 1024 * 1024  # bytes of waiting bodies and copies; beyond it no new body (SB-12)
-
-
-def cost(data: bytes) -> int:
-    """Bytes of memory that a kept piece takes: many tiny ones are mostly what is around them."""
-    return len(data) + _PIECE
 
 
 class Buffers:

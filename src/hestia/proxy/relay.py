@@ -15,6 +15,7 @@ from hestia.core.lease import Lease
 from hestia.core.requests import RequestRecord
 from hestia.core.routing import Match
 from hestia.core.rules import Rules
+from hestia.edge.pending import cost
 from hestia.http1.fields import may_trail
 from hestia.http1.framing import (
     CHUNKED,
@@ -28,7 +29,7 @@ from hestia.http1.framing import (
 from hestia.http1.heads import Field, Request, Response
 from hestia.http1.upstream import UpstreamConnection
 from hestia.proxy import rewrite
-from hestia.proxy.buffers import SPOOL_LIMIT, Copy, cost
+from hestia.proxy.buffers import SPOOL_LIMIT, Copy
 from hestia.proxy.rewrite import Upstream
 
 if TYPE_CHECKING:

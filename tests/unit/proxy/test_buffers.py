@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from hestia.proxy.buffers import Buffers, Copy, cost
+from hestia.edge.pending import cost
+from hestia.proxy.buffers import Buffers, Copy
 
 
 def test_a_copy_is_counted_and_freed() -> None:
