@@ -153,7 +153,12 @@ status() {
     return 3
   fi
   say "running, pid $pid"
-  HESTIA_URL=${HESTIA_URL:-$(url_of "$pid")} "$BIN/hestia" status "$@"
+  # By its configuration the command finds the gateway itself, its certificate too; not where `run` said otherwise.
+  if [ -z "${HESTIA_URL:-}" ] && tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qE '^--(port|host)'; then
+    HESTIA_URL=$(url_of "$pid")
+    export HESTIA_URL
+  fi
+  "$BIN/hestia" status "$@"
 }
 
 url_of() { # pid; `run --port` may have put it anywhere
