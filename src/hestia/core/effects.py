@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hestia.core.backoff import BackoffState
 from hestia.core.errors import HestiaError
 from hestia.core.lease import Use
 from hestia.core.model import Endpoint, InstanceId, InstanceKey, ServiceId
@@ -33,6 +34,25 @@ class RunStart:
 
     key: InstanceKey
     episode: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunAdoption:
+    """Find out whether this generation of an earlier gateway runs, and bring it back into service."""
+
+    key: InstanceKey
+    episode: str
+    handle: Handle | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepBackoff:
+    """The back-off of an instance changed: it must survive a restart (AD-13)."""
+
+    service: ServiceId
+    instance: InstanceId
+    backoff: BackoffState
+    error: HestiaError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +145,8 @@ class Moved:
 
 Effect = (
     RunStart
+    | RunAdoption
+    | KeepBackoff
     | CancelStart
     | RunStop
     | HurryStop

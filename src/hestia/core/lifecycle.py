@@ -41,6 +41,7 @@ class Do(StrEnum):
     """What a row asks of the world. Carried out in the same step, in this order."""
 
     RUN_START = "run start"
+    RUN_ADOPTION = "run adoption"
     CANCEL_START = "cancel start"
     OPEN_ADMISSION = "open admission"
     CLOSE_ADMISSION = "close admission"
@@ -53,6 +54,7 @@ class Do(StrEnum):
     RUN_STOP = "run stop"
     HURRY_STOP = "hurry stop"
     ARM_STOP_RETRY = "arm stop retry"
+    ARM_ADOPTION_RETRY = "arm adoption retry"
     FORGET_FAILURES = "forget failures"
     RECHECK_DEMAND = "recheck demand"
 
@@ -76,6 +78,30 @@ class StartDecided(Event):
     cause: str
     actor: str = ""
     episode: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptionDecided(Event):
+    """A generation of an earlier gateway may still run: find out, and go on with it (AD-01, AD-11).
+
+    number: the generation; it keeps it. handle: None where it was never stored.
+    """
+
+    number: int
+    handle: Handle | None = None
+    episode: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptionMissed(Event):
+    """Nothing of that generation runs any more: it ended while no gateway looked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptionUnknown(Event):
+    """Nobody could say whether it runs, for as long as that may take (AD-10)."""
+
+    error: HestiaError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +155,13 @@ class InstanceGone(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdleElapsed(Event):
-    """Nobody used it for its idle timeout. sockets: silent WebSockets are still open."""
+    """Nobody used it for its idle timeout. sockets: silent WebSockets are still open.
+
+    cause: `idle`, or `outdated` where it ran on only for those who used it (AD-17).
+    """
 
     sockets: bool
+    cause: str = "idle"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +210,9 @@ class StopRetried(Event):
 class Instance:
     """The record of one instance. since: loop-clock seconds of the last change of state.
 
-    failed: the running or last generation failed. stuck: it could not be stopped. restart: start again
-    when gone. abort_on_drain: the drain ends in an abort (silent sockets), not in giving up.
+    failed: the running or last generation failed. stuck: it could not be stopped, or (`unknown`) nobody
+    can say whether it runs; either way it may still hold what it held. restart: start again when gone.
+    abort_on_drain: the drain ends in an abort (silent sockets), not in giving up.
     """
 
     service: ServiceId
@@ -195,6 +226,7 @@ class Instance:
     error: HestiaError | None = None
     failed: bool = False
     stuck: bool = False
+    unknown: bool = False
     restart: bool = False
     abort_on_drain: bool = False
     cause: str = ""
@@ -269,6 +301,11 @@ def is_stuck(instance: Instance, _: Event) -> bool:
     return instance.stuck
 
 
+def is_unknown(instance: Instance, _: Event) -> bool:
+    """unknown"""
+    return instance.unknown
+
+
 def is_gone(instance: Instance, _: Event) -> bool:
     """not stuck"""
     return not instance.stuck
@@ -285,6 +322,7 @@ _CUT = (Do.CLOSE_ADMISSION, Do.ABORT_LEASES, Do.RUN_STOP)
 
 TABLE: Final[Mapping[tuple[State, type[Event]], tuple[Row, ...]]] = {
     (State.COLD, StartDecided): (Row(State.STARTING, (Do.RUN_START,)),),
+    (State.COLD, AdoptionDecided): (Row(State.STARTING, (Do.RUN_ADOPTION,)),),
     (State.COLD, FoundRunning): (Row(State.HOT, (Do.OPEN_ADMISSION,)),),
     (State.COLD, StopRequested): (Row(State.COLD),),
     (State.COLD, InstanceGone): (Row(State.COLD),),  # a lease of the last generation saw it as well
@@ -302,6 +340,8 @@ TABLE: Final[Mapping[tuple[State, type[Event]], tuple[Row, ...]]] = {
         Row(State.STOPPING, (Do.CANCEL_START, Do.RUN_STOP), keeping),
         Row(State.STOPPING, (Do.CANCEL_START, Do.REFUSE_WAITERS, Do.RUN_STOP)),
     ),
+    (State.STARTING, AdoptionMissed): (Row(State.COLD, (Do.RECHECK_DEMAND,)),),
+    (State.STARTING, AdoptionUnknown): (Row(State.FAILED, (Do.FAIL_WAITERS, Do.ARM_ADOPTION_RETRY)),),
     # in service
     (State.HOT, IdleElapsed): (
         Row(State.DRAINING, (Do.CLOSE_ADMISSION, Do.ARM_DRAIN, Do.CLOSE_SOCKETS), silent_sockets),
@@ -344,6 +384,8 @@ TABLE: Final[Mapping[tuple[State, type[Event]], tuple[Row, ...]]] = {
     (State.STOPPING, EngineStarted): (Row(State.STOPPING),),  # the stop uses the handle,
     (State.STOPPING, ProbePassed): (Row(State.STOPPING),),  # the endpoint is never published (SF-08)
     (State.STOPPING, StartFailed): (Row(State.STOPPING),),
+    (State.STOPPING, AdoptionMissed): (Row(State.STOPPING),),
+    (State.STOPPING, AdoptionUnknown): (Row(State.STOPPING),),
     # after a failure
     (State.FAILED, StartDecided): (Row(State.STARTING, (Do.RUN_START,), is_gone),),  # FB-15, INV-1
     (State.FAILED, FoundRunning): (Row(State.HOT, (Do.OPEN_ADMISSION,), is_gone),),
@@ -352,6 +394,7 @@ TABLE: Final[Mapping[tuple[State, type[Event]], tuple[Row, ...]]] = {
         Row(State.COLD, (Do.FORGET_FAILURES, Do.RECHECK_DEMAND), keeping),
         Row(State.COLD, (Do.FORGET_FAILURES, Do.REFUSE_WAITERS, Do.RECHECK_DEMAND)),
     ),
+    (State.FAILED, AdoptionDecided): (Row(State.STARTING, (Do.RUN_ADOPTION,), is_unknown),),
     (State.FAILED, StopRetried): (Row(State.STOPPING, (Do.RUN_STOP,), is_stuck),),
     (State.FAILED, InstanceGone): (Row(State.FAILED),),
     (State.FAILED, HandleMade): (Row(State.STOPPING, (Do.RUN_STOP,)),),
@@ -373,10 +416,11 @@ def step(instance: Instance, event: Event, now: float) -> tuple[Instance, tuple[
     moved = replace(
         _noted(instance, event), state=row.to, since=now if row.to is not instance.state else instance.since
     )
-    if row.to is State.STARTING and instance.state is not State.STARTING:
+    begins = row.to is State.STARTING and instance.state is not State.STARTING
+    if begins and not isinstance(event, AdoptionDecided):
         moved = replace(moved, generation=instance.generation + 1)
     if row.to is State.HOT and instance.state is not State.DRAINING:
-        moved = replace(moved, error=None, failed=False, stuck=False)
+        moved = replace(moved, error=None, failed=False, stuck=False, unknown=False)
     if row.to is State.COLD:
         moved = replace(moved, handle=None, endpoint=None, external=False)
     return moved, row.do
@@ -398,8 +442,27 @@ def _noted(instance: Instance, event: Event) -> Instance:
                 external=False,
                 failed=False,
                 stuck=False,
+                unknown=False,
                 restart=False,
             )
+        case AdoptionDecided():
+            return replace(
+                instance,
+                generation=event.number,
+                handle=event.handle,
+                endpoint=None,
+                external=False,
+                failed=False,
+                stuck=False,
+                unknown=False,
+                cause="adopted",
+                actor="",
+                episode=event.episode,
+            )
+        case AdoptionMissed() if instance.state is State.STARTING:
+            return replace(instance, cause="ended_while_away")
+        case AdoptionUnknown() if instance.state is State.STARTING:
+            return replace(instance, error=event.error, stuck=True, unknown=True, cause="unknown")
         case FoundRunning():
             return replace(
                 instance,
@@ -433,12 +496,12 @@ def _noted(instance: Instance, event: Event) -> Instance:
         case StopRequested():
             return replace(instance, cause=event.cause, actor=event.actor, restart=event.restart)
         case IdleElapsed():
-            return replace(instance, cause="idle", actor="", abort_on_drain=True)
+            return replace(instance, cause=event.cause, actor="", abort_on_drain=True)
         case DrainElapsed() if not instance.abort_on_drain:
             return replace(instance, cause="drain_given_up", restart=False)
         case StopFailed():
-            return replace(instance, error=event.error, stuck=True, cause="stuck")
+            return replace(instance, error=event.error, stuck=True, unknown=False, cause="stuck")
         case StopFinished():
-            return replace(instance, stuck=False, abort_on_drain=False)
+            return replace(instance, stuck=False, unknown=False, abort_on_drain=False)
         case _:
             return instance

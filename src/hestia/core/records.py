@@ -13,11 +13,13 @@ from hestia.core.lifecycle import Instance, State
 from hestia.core.model import GatewayId, InstanceId, InstanceKey, InstanceSettings, ServiceSettings
 from hestia.core.queue import Queue, Waiter
 
+OUTDATED_IDLE = 60.0  # seconds without use after which what is outdated stops
+
 
 class Slot:
     """One instance: its frozen record and the mutable things beside it."""
 
-    __slots__ = ("backoff", "last_used", "record", "service", "settings", "use")
+    __slots__ = ("backoff", "last_used", "outdated", "record", "service", "settings", "use")
 
     def __init__(self, service: ServiceRecord, settings: InstanceSettings) -> None:
         self.service = service
@@ -26,6 +28,7 @@ class Slot:
         self.use: Use | None = None
         self.backoff: BackoffState = FRESH
         self.last_used: float | None = None  # of the generations before, loop-clock seconds
+        self.outdated = False  # what runs was started with other options than the configured ones (AD-17)
 
     @property
     def state(self) -> State:
@@ -35,6 +38,12 @@ class Slot:
         """Names the generation this instance is at."""
         record = self.record
         return InstanceKey(gateway, record.service, record.id, record.generation)
+
+    @property
+    def idle_timeout(self) -> float:
+        """Seconds. What is outdated runs on only for those who use it."""
+        configured = self.service.settings.idle_timeout
+        return min(configured, OUTDATED_IDLE) if self.outdated else configured
 
     @property
     def under_way(self) -> bool:

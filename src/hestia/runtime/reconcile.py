@@ -16,7 +16,8 @@ from hestia.core.lifecycle import State
 from hestia.core.model import InstanceId, InstanceKey, ServiceId
 from hestia.core.ports import Engine, Observed, Presence
 from hestia.core.records import Slot
-from hestia.core.world import SERVED_STABLE, World
+from hestia.core.steps import SERVED_STABLE
+from hestia.core.world import World
 from hestia.runtime.probes import exit_error
 from hestia.runtime.starts import Jobs, StartJob
 from hestia.runtime.tasks import Tasks

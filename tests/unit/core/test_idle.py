@@ -9,7 +9,7 @@ from hestia.core.idle import next_look
 from hestia.core.lease import Lease, Use
 from hestia.core.lifecycle import State
 from hestia.core.model import Endpoint, GatewayId, IdleWebSocket, InstanceKey
-from hestia.core.world import SOCKET_CLOSE
+from hestia.core.steps import SOCKET_CLOSE
 from tests.fakes.runtime import A, PaperRuntime, S, hot, service
 
 IDLE = 60.0

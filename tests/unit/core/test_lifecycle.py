@@ -10,6 +10,9 @@ from scripts.make_lifecycle import PAGE, events, page
 from hestia.core.errors import HestiaError, StartFailed
 from hestia.core.lifecycle import (
     TABLE,
+    AdoptionDecided,
+    AdoptionMissed,
+    AdoptionUnknown,
     Do,
     Drained,
     DrainElapsed,
@@ -61,6 +64,9 @@ EVENTS: list[Event] = [
     StopFinished(service=S, instance=A),
     StopFailed(service=S, instance=A, error=HestiaError("still there")),
     StopRetried(service=S, instance=A),
+    AdoptionDecided(service=S, instance=A, number=4),
+    AdoptionMissed(service=S, instance=A),
+    AdoptionUnknown(service=S, instance=A, error=HestiaError("no answer")),
 ]
 
 
@@ -72,6 +78,7 @@ def instances() -> list[Instance]:
         replace(plain, endpoint=None, handle=None),
         replace(plain, failed=True, error=ERROR),
         replace(plain, stuck=True, error=ERROR),
+        replace(plain, stuck=True, unknown=True, error=ERROR),
         replace(plain, abort_on_drain=True),
         replace(plain, restart=True),
     ]
@@ -138,6 +145,9 @@ def check_promises(instance: Instance, event: Event) -> None:
     begins = isinstance(event, FoundRunning) or (
         moved.state is State.STARTING and instance.state is not State.STARTING
     )
+    if isinstance(event, AdoptionDecided):
+        assert moved.generation == event.number, "what is adopted keeps its number"
+        return
     assert raised == begins, "a generation is raised when a start is decided, and only then"
     assert (moved.since == 9.0) == (moved.state is not instance.state)
     if moved.state is State.COLD:
@@ -157,6 +167,15 @@ def test_fb15_a_stuck_instance_is_neither_started_nor_found() -> None:
     for event in EVENTS[:2]:
         with pytest.raises(IllegalTransition):
             step(stuck, event, 0.0)
+
+
+def test_ad10_what_nobody_can_tell_of_is_neither_started_nor_found_but_asked_for_again() -> None:
+    unknown = Instance(S, A, state=State.FAILED, generation=4, stuck=True, unknown=True, error=ERROR)
+    for event in EVENTS[:2]:
+        with pytest.raises(IllegalTransition):
+            step(unknown, event, 0.0)
+    again, things = step(unknown, AdoptionDecided(service=S, instance=A, number=4), 1.0)
+    assert (again.state, again.generation, things) == (State.STARTING, 4, (Do.RUN_ADOPTION,))
 
 
 def test_a_probe_that_passes_before_the_engine_answered_is_refused() -> None:

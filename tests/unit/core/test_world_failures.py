@@ -14,7 +14,7 @@ from hestia.core.errors import (
 )
 from hestia.core.lifecycle import State
 from hestia.core.model import Backoff
-from hestia.core.world import EPISODE_STARTS, STOP_RETRY
+from hestia.core.steps import EPISODE_STARTS, STOP_RETRY
 from tests.fakes.runtime import A, B, PaperRuntime, hot, service, starting
 
 
