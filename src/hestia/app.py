@@ -1,7 +1,7 @@
 """Composition root: the only module that knows concrete classes. Read `Hestia._compose` top to bottom.
 
-`serve` runs one gateway in the foreground with signals; `Hestia` is the same thing for tests and for the
-bridge. `uvicorn hestia.app:app` finds `app` here (made on first access, see `hestia.bridge`).
+`Hestia` is one gateway; `serve` runs it in the foreground (see `hestia.running`). `uvicorn hestia.app:app`
+finds `app` here (made on first access, see `hestia.bridge`).
 """
 
 from __future__ import annotations
@@ -9,20 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import gc
-import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import uvloop
-
-from hestia import __version__
+from hestia import __version__, running
 from hestia.api.application import create_api
 from hestia.api.control import ConfigRow, ConfigView
 from hestia.api.server import PATH_LIMIT, ControlServer
@@ -31,7 +26,7 @@ from hestia.core.model import Endpoint, Settings
 from hestia.core.ports import Engine, EngineContext, EnginePlugin, Recorder, Store
 from hestia.core.requests import RequestRecord
 from hestia.edge.certificate import Certificate
-from hestia.edge.limits import OpenFiles, Room, open_files_at_start, open_files_limit, raise_open_files_limit
+from hestia.edge.limits import OpenFiles, Room, open_files_at_start, open_files_limit
 from hestia.edge.server import Door, EdgeServer
 from hestia.engines.registry import EngineRegistry, load_engines
 from hestia.http1.pool import Pool
@@ -44,16 +39,11 @@ from hestia.store.memory import MemoryStore
 from hestia.telemetry import logs
 from hestia.telemetry.access import AccessLog
 from hestia.telemetry.recorder import LogRecorder
-from hestia.telemetry.writer import LineWriter, Stream
+from hestia.telemetry.writer import Stream
 
 if TYPE_CHECKING:
     from hestia.bridge import Bridge
 
-log = logging.getLogger(__name__)
-
-# Objects; a request leaves no cycles, so looking more often finds nothing. A TLS handshake that fails leaves
-# some, with 20 KiB of OpenSSL's behind each: all is looked at after four such looks, not after a hundred.
-GC_THRESHOLD: Final = (20_000, 2, 2)
 LOOKED_AT: Final = 12  # services whose address is looked at when the gateway says that it listens
 STOP_LIMIT: Final = 30.0  # seconds services get to stop at exit, their own grace included
 DRAIN_LIMIT: Final = 30.0  # seconds open exchanges get to finish (DR-02)
@@ -266,125 +256,16 @@ def serve(settings: Settings, *, on_started: OnStarted) -> int:
     on_started: called on the loop once it listens, with the state of each service.
     Raises ConfigError, OSError.
     """
-    stream = _log_to_stderr(settings)
-    raise_open_files_limit()
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings, stream, on_started))
-    finally:
-        stream.close()
+    return running.serve(settings, lambda log: Hestia(settings, access_log=log), on_started)
 
 
-def _log_to_stderr(settings: Settings) -> LineWriter:
-    stream = LineWriter(sys.stderr.buffer)
-    terminal = sys.stderr.isatty()
-    logs.configure(
-        stream,
-        level=settings.gateway.log_level,
-        form=logs.choose_form(settings.gateway.log_format, terminal=terminal),
-        colour=logs.choose_colour(os.environ, terminal=terminal),
-    )
-    return stream
-
-
-async def _serve(settings: Settings, stream: Stream, on_started: OnStarted) -> int:
-    loop = asyncio.get_running_loop()
-    hestia = Hestia(settings, access_log=stream)
-    wanted = asyncio.Event()
-
-    def end(name: str) -> None:
-        if wanted.is_set():
-            hestia.hurry()
-            return
-        wanted.set()
-        log.info(
-            "%s: letting open requests end (%d connections), then stopping services; once more ends at once",
-            name,
-            hestia.open_connections,
-            extra={"event_type": "gateway_draining"},
-        )
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, number.name)
-    # Asked now: once the terminal is gone, nobody is told that there was one.
-    loop.add_signal_handler(signal.SIGHUP, _hung_up, end, sys.stderr.isatty())
-    await hestia.start()
-    on_started(hestia, await hestia.phases())
-    _tell_warnings(settings)
-    # What lives from here on was made for good: the collector need not look at it again and again. What
-    # little is garbage by now stays: finding it would hold the loop for 0.1 s, with 10,000 services for 0.5.
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLD)
-    gc.enable()
-    await wanted.wait()
-    left = await hestia.aclose()
-    _say_ended(left)
-    return 1 if left else 0
-
-
-def _tell_warnings(settings: Settings) -> None:
-    """What the configuration says that has no effect, or another one than it seems; once (FM-09)."""
-    for warning in settings.warnings:
-        log.warning(warning, extra={"event_type": "config_warning"})
-
-
-def _say_ended(left: list[str]) -> None:
-    for name in left:
-        log.error("Still running, could not be stopped: %s", name, extra={"event_type": "left_running"})
-    log.info("Hestia has ended", extra={"event_type": "gateway_stopped"})
-
-
-def _hung_up(end: Callable[[str], None], terminal: bool) -> None:
-    """The terminal was closed: end in order. Elsewhere SIGHUP asks for a reload, which is not built yet."""
-    if terminal:
-        end("SIGHUP")
-    else:
-        log.warning(
-            "SIGHUP: reloading the configuration is not available yet; restart the gateway instead",
-            extra={"event_type": "reload_refused"},
-        )
-
-
-class _Bridged:
-    """The gateway behind the bridge, and the log it writes."""
-
-    def __init__(self, hestia: Hestia, stream: LineWriter) -> None:
-        self._hestia = hestia
-        self._stream = stream
-
-    async def aclose(self) -> None:
-        with _one_voice():
-            _say_ended(await self._hestia.aclose())
-        self._stream.close()
-
-
-@contextlib.contextmanager
-def _one_voice() -> Iterator[None]:
-    """The control API is served by uvicorn too: what that one says is not for who runs the one in front."""
-    server = logging.getLogger("uvicorn.error")
-    level = server.level
-    server.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        server.setLevel(level)
-
-
-async def _start_bridged(unix_path: str) -> _Bridged:
+async def _start_bridged(unix_path: str) -> running.Bridged:
     """A gateway as `hestia serve` runs it, on a unix socket. Raises ConfigError, OSError."""
     engines = {name: plugin.Options for name, plugin in load_engines().items()}
     settings = load(path=None, environ=os.environ, cwd=os.getcwd(), engines=engines)
-    with _one_voice():
-        stream = _log_to_stderr(settings)
-        raise_open_files_limit()
-        hestia = Hestia(settings, access_log=stream, unix_path=unix_path)
-        try:
-            await hestia.start()
-        except BaseException:
-            stream.close()
-            raise
-        _tell_warnings(settings)
-    return _Bridged(hestia, stream)
+    return await running.start_bridged(
+        settings, lambda log: Hestia(settings, access_log=log, unix_path=unix_path)
+    )
 
 
 _bridge: list[Bridge] = []

@@ -1,6 +1,6 @@
 """`hestia serve`: load the configuration, take the address, run the gateway in the foreground.
 
-Owns what is said before and after; `hestia.app.serve` owns the running, signals included.
+Owns what is said before and after; `hestia.running` owns the running, signals included.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def serve(
     path: str | None, host: str | None, port: int | None, log_level: str | None, log_format: str | None
 ) -> int:
     """Run the gateway until Ctrl-C. The first signal lets open requests end, the second ends at once."""
-    gc.disable()  # nothing of what is imported is garbage; `hestia.app` turns it on when it listens
+    gc.disable()  # nothing of what is imported is garbage; `hestia.running` turns it on when it listens
     from hestia.cli.configuration import load_settings, refusal
     from hestia.config import ConfigProblems
 
