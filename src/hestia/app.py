@@ -101,6 +101,7 @@ class Hestia:
         gateway_id = self._state.open()
         cleanup.callback(self._state.close)
         cleanup.push_async_callback(self._store.aclose)
+        await self._store.open(gateway_id)
         cleanup.push_async_callback(self._tasks.aclose)
         engines = self._make_engines(EngineContext(gateway_id, settings.state_dir, open_files_at_start()))
         for engine in engines.values():

@@ -126,6 +126,7 @@ class BareGateway:
 async def bare_gateway(engine: Engine, *services: ServiceSettings) -> AsyncIterator[BareGateway]:
     """Compose, run, and afterwards stop everything and check that nothing is left (INV-10)."""
     story, store, tasks = Story(), MemoryStore(), Tasks()
+    await store.open(GatewayId("test"))
     configured = {one.id: one for one in services or (fake_service(),)}
     holder: list[BareGateway] = []
     gateway = Gateway(

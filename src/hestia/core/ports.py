@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
-from hestia.core.model import Endpoint, GatewayId, InstanceKey
+from hestia.core.model import Endpoint, GatewayId, InstanceId, InstanceKey, ServiceId
 
 Handle = Mapping[str, Any]  # the engine's own JSON object (≤ 4 KiB); opaque to everybody else, hence Any
 
@@ -167,17 +167,133 @@ class Row:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
-class Store(Protocol):
-    """Durable rows. `intend` returns when committed; the others may be batched.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A generation that was not confirmed gone when the gateway last ended.
 
-    Raises StoreUnavailable from `intend` alone.
+    state: the last known one of its instance; `failed` is one that could not be stopped. handle: None when
+    the end came between the intent and the engine's answer. endpoint, health_url: as text, "" where not
+    known. last_used: wall-clock seconds, UTC; at most 15 s old, None when it never was (AD-12).
     """
 
+    intent: Intent
+    state: str
+    handle: Handle | None = None
+    endpoint: str = ""
+    health_url: str = ""
+    last_used: float | None = None
+    external: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What a store knows when it is opened, of one gateway.
+
+    generations: the highest number ever used, which is never used again. facts: (kind, name) → a small
+    JSON object: back-off, history of starts, budgets.
+    """
+
+    kept: tuple[Kept, ...] = ()
+    generations: Mapping[tuple[ServiceId, InstanceId], int] = field(default_factory=dict)
+    facts: Mapping[tuple[str, str], Mapping[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """An event with its number. Numbers grow; a page ends where the next begins with `before`."""
+
+    id: int
+    row: Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestEntry:
+    """What is known of one request that waited or failed. document: JSON, its form is its writer's.
+
+    at: wall-clock seconds, UTC, when it came. id: given by the store; 0 before.
+    """
+
+    request_id: str
+    at: float
+    service: str
+    document: Mapping[str, object]
+    id: int = 0
+
+
+class StoreReader(Protocol):
+    """What the store tells, newest first, with what was handed over last. limit: entries at most.
+
+    before: only entries with a lower number. since, until: wall-clock seconds, the former included.
+    Raises StoreUnavailable where it cannot be read; never for lack of anything found.
+    """
+
+    async def events(
+        self,
+        *,
+        service: str = "",
+        instance: str = "",
+        event: str = "",
+        since: float | None = None,
+        until: float | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[StoredRow]: ...
+    async def episode(self, episode: str) -> list[StoredRow]:
+        """All events of one episode, in the order in which they happened (others: newest first)."""
+        ...
+
+    async def request(self, request_id: str) -> RequestEntry | None:
+        """The newest of that id: an id may come from a client, and come twice."""
+        ...
+
+    async def requests(
+        self,
+        *,
+        service: str = "",
+        since: float | None = None,
+        until: float | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[RequestEntry]: ...
+
+
+class Store(StoreReader, Protocol):
+    """Durable rows of one gateway.
+
+    open: once, before anything else. Raises ConfigError: in use by another gateway, or not ours to write
+        (of a newer version, of another program). A disk that cannot be used is `trouble`, not an error.
+    intend: committed when it returns; then the engine may be called (INV-6). Raises StoreUnavailable: the
+        intent is as if it had never been. The same when it is cancelled. Who calls it sees that `closed`
+        is called in the end, also where no engine made anything.
+    handle_made, noted, closed, fact, append, record: taken at once and written soon (50 ms), in order of
+        their dependence; never raise, never wait. Of a key without an intent the first three change nothing.
+    noted: what is None stays as it was.
+    closed: the generation is confirmed gone; its number stays used.
+    fact: None forgets it.
+    trouble: what is the matter, in a sentence with its remedy; "" when all is well. Rows are kept meanwhile,
+        the newest few thousand of them, and written when it is over.
+    aclose: writes everything that was handed over; then `intend` is refused and the rest does nothing.
+    """
+
+    @property
+    def trouble(self) -> str: ...
+    async def open(self, owner: GatewayId) -> Memory: ...
     async def intend(self, intent: Intent) -> None: ...
     def handle_made(self, key: InstanceKey, handle: Handle) -> None: ...
+    def noted(
+        self,
+        key: InstanceKey,
+        *,
+        state: str | None = None,
+        endpoint: str | None = None,
+        health_url: str | None = None,
+        last_used: float | None = None,
+        external: bool | None = None,
+    ) -> None: ...
     def closed(self, key: InstanceKey, reason: str) -> None: ...
+    def fact(self, kind: str, name: str, value: Mapping[str, object] | None) -> None: ...
     def append(self, row: Row) -> None: ...
-    def rows(self, *, service: str = "", limit: int = 100) -> list[Row]: ...
+    def record(self, entry: RequestEntry) -> None: ...
     async def aclose(self) -> None: ...
 
 
