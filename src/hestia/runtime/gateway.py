@@ -13,38 +13,33 @@ import itertools
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 
-from hestia.core import effects as fx
-from hestia.core import lifecycle as lc
 from hestia.core.errors import (
     GatewayDraining,
     HandleUnknown,
     HestiaError,
     QueueFull,
-    QueueTimeout,
     UpstreamDisconnected,
 )
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
 from hestia.core.model import GatewayId, InstanceId, InstanceKey, ServiceId, Settings
-from hestia.core.ports import Engine, Handle, Recorder, Row, Store
+from hestia.core.ports import Engine, Recorder, Store
 from hestia.core.queue import Outcome, Waiter
 from hestia.core.world import World
-from hestia.runtime.history import History, StageClock
+from hestia.runtime.history import History
+from hestia.runtime.performer import Performer
 from hestia.runtime.reconcile import Watcher
-from hestia.runtime.starts import Jobs, StartJob
+from hestia.runtime.starts import StartJob
 from hestia.runtime.status import Health, ServiceStatus
 from hestia.runtime.tasks import Tasks
 from hestia.runtime.views import Views
 
 log = logging.getLogger(__name__)
 
-LONGEST_TIMER = 20 * 86400.0  # seconds; longer ones are looked at again then (CK-11)
 VIEWS = 200  # services described in one go when all are asked for: a few milliseconds
-TimerKey = tuple[ServiceId, InstanceId | None, fx.Timer]
 
 
 class Gateway:
@@ -69,10 +64,7 @@ class Gateway:
         self.settings = settings
         self._tasks = tasks
         self._engines = engines
-        self._store = store
-        self._recorder = recorder
         self._version = version
-        self._closed = closed
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         episodes = itertools.count(1)
@@ -84,32 +76,36 @@ class Gateway:
             new_episode=lambda: f"{prefix}_{next(episodes)}",
         )
         self.acquire_nowait = self.world.acquire_nowait  # the hot path: nothing of ours in between
-        self._jobs = Jobs(
-            engines=engines,
-            store=store,
-            recorder=recorder,
-            happened=self.happened,
-            is_current=self.world.is_current,
-        )
-        self._pending: deque[fx.Effect] = deque()
-        self._performing = False
-        self._timers: dict[TimerKey, asyncio.TimerHandle] = {}
-        self._starts: dict[tuple[ServiceId, InstanceId], StartJob] = {}
-        self._handles: dict[tuple[ServiceId, InstanceId], Handle] = {}
         self._draining = False
         self._started_at = datetime.now(UTC)
         self.history = History()
+        starts: dict[tuple[ServiceId, InstanceId], StartJob] = {}
+        self._views = Views(self.world, self.history, starts, self._clock)
+        self._performer = Performer(
+            self.world,
+            engines=engines,
+            store=store,
+            recorder=recorder,
+            tasks=tasks,
+            clock=self._clock,
+            closed=closed,
+            history=self.history,
+            starts=starts,
+            estimate=self._views.estimate,
+            on_error=self._views.note_error,
+        )
+        self._perform = self._performer.perform
+        self.happened = self._performer.happened
+        self.release = self._performer.release
         self._watcher = Watcher(
             world=self.world,
             engines=engines,
-            jobs=self._jobs,
-            starts=self._starts,
+            jobs=self._performer.jobs,
+            starts=starts,
             happened=self.happened,
             tasks=tasks,
             clock=self._clock,
         )
-        self._changed = asyncio.Event()
-        self._views = Views(self.world, self.history, self._starts, self._clock)
 
     def watch_engines(self) -> None:
         """Start listening to what the engines see."""
@@ -165,12 +161,6 @@ class Gateway:
     def leave(self, service: ServiceId, waiter: Waiter) -> None:
         """The waiter's client left: its place is free at once."""
         self.world.leave(service, waiter)
-
-    def release(self, lease: Lease) -> None:
-        """Give a lease back. Idempotent."""
-        if self.world.release(lease, self._clock()):
-            key = lease.use.key
-            self._perform(self.world.released(key.service, key.instance, self._clock()))
 
     def succeeded(self, lease: Lease) -> None:
         """A response head below 500 came: the warm-up gate of this generation opens."""
@@ -259,7 +249,7 @@ class Gateway:
         names = [InstanceId(instance)] if instance else list(record.slots)
         for name in names:
             slot = self.world.slot(service, name)
-            handle = slot.record.handle or self._handles.get((service, name))
+            handle = slot.record.handle or self._performer.handles.get((service, name))
             if handle:
                 async for piece in self._engines[slot.settings.engine].logs(handle, follow=follow):
                     yield piece
@@ -299,11 +289,9 @@ class Gateway:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while self._not_cold():
-                    self._changed.clear()
-                    await self._changed.wait()
-        for handle in self._timers.values():
-            handle.cancel()
-        self._timers.clear()
+                    self._performer.changed.clear()
+                    await self._performer.changed.wait()
+        self._performer.forget_timers()
         return self._not_cold()
 
     def hurry(self) -> None:
@@ -326,158 +314,3 @@ class Gateway:
             service_id=service,
             retry_after=5.0,
         )
-
-    # -- events and effects --------------------------------------------------------------------
-
-    def happened(self, event: lc.Event) -> None:
-        """Take an event into the world and perform what follows. A late or illegal one changes nothing."""
-        try:
-            effects = self.world.apply(event, self._clock())
-        except lc.IllegalTransition as refused:
-            log.warning(str(refused), extra={"event_type": "illegal_transition", "service_id": event.service})
-            return
-        self._perform(effects)
-
-    def _perform(self, effects: list[fx.Effect]) -> None:
-        self._pending.extend(effects)
-        if self._performing:
-            return
-        self._performing = True
-        try:
-            while self._pending:
-                self._perform_one(self._pending.popleft())
-        finally:
-            self._performing = False
-
-    def _perform_one(self, effect: fx.Effect) -> None:
-        """One effect; each branch starts something or tells somebody, and never waits."""
-        match effect:
-            case fx.Settle(waiter, outcome):
-                self._settle(waiter, outcome)
-            case fx.SetTimer(service, instance, kind, at):
-                self._set_timer((service, instance, kind), at)
-            case fx.RunStart(key, episode):
-                self._run_start(key, episode)
-            case fx.CancelStart(key):
-                job = self._starts.get((key.service, key.instance))
-                if job is not None and job.key == key and job.task is not None:
-                    job.task.cancel()
-            case fx.RunStop(key, handle, external):
-                self._run_stop(key, handle, external)
-            case fx.HurryStop(key):
-                slot = self.world.slot(key.service, key.instance)
-                if slot.record.handle and not slot.record.external:
-                    self._tasks.spawn(
-                        self._jobs.hurry(slot.settings, slot.record.handle), f"hurry stop {key}"
-                    )
-            case fx.CloseSockets(use):
-                for lease in [lease for lease in use.leases if lease.is_socket]:
-                    if lease.holder is not None:
-                        lease.holder.close_socket()
-            case fx.AbortLeases(use, reason):
-                for lease in list(use.leases):
-                    if lease.holder is not None:
-                        lease.holder.abort(reason)
-                    self.release(lease)
-            case fx.EndpointOpened():
-                pass
-            case fx.EndpointClosed(key):
-                self._closed(key)
-            case fx.Moved():
-                self._moved(effect)
-
-    def _settle(self, waiter: Waiter, outcome: Outcome) -> None:
-        """Tell a waiter. One that left gives its lease back; one that raises does not stop the others."""
-        if isinstance(outcome, QueueTimeout):
-            estimate = self._views.estimate(ServiceId(outcome.service_id))
-            if estimate is not None:
-                outcome.retry_after = estimate
-                outcome.detail += f" By earlier starts about {estimate:.0f} s are left."
-        if waiter.left:
-            if isinstance(outcome, Lease):
-                self.release(outcome)
-            return
-        try:
-            waiter.on_outcome(outcome)
-        except Exception:  # boundary: an exchange's own bug (SF-04)
-            log.exception("A waiter failed on its outcome", extra={"event_type": "waiter_failed"})
-            if isinstance(outcome, Lease):
-                self.release(outcome)
-
-    def _set_timer(self, key: TimerKey, at: float | None) -> None:
-        if (old := self._timers.pop(key, None)) is not None:
-            old.cancel()
-        if at is not None:
-            at = min(at, self._clock() + LONGEST_TIMER)
-            self._timers[key] = self._loop.call_at(at, self._timer_fired, key)
-
-    def _timer_fired(self, key: TimerKey) -> None:
-        self._timers.pop(key, None)
-        # the loop's clock may be a tick behind the instant a timer was set for
-        self._perform(self.world.timer(*key, self._clock() + 0.001))
-
-    def _run_start(self, key: InstanceKey, episode: str) -> None:
-        record = self.world.service(key.service)
-        job = StartJob(key, episode, self._clock())
-        self._starts[key.service, key.instance] = job
-        job.task = self._tasks.spawn(
-            self._jobs.start(job, record.settings, record.slots[key.instance].settings), f"start {key}"
-        )
-
-    def _run_stop(self, key: InstanceKey, handle: Handle | None, external: bool) -> None:
-        slot = self.world.slot(key.service, key.instance)
-        start = self._starts.get((key.service, key.instance))
-        if external:
-            self.happened(
-                lc.StopFinished(service=key.service, instance=key.instance, generation=key.generation)
-            )
-            return
-        crash = slot.record.error if slot.record.cause == "exited" else None
-        grace = slot.service.settings.stop_grace
-        self._tasks.spawn(
-            self._jobs.stop(
-                key,
-                slot.settings,
-                handle=handle,
-                start=start if start is not None and start.key == key else None,
-                grace=grace,
-                error=crash,
-            ),
-            f"stop {key}",
-        )
-
-    def _moved(self, moved: fx.Moved) -> None:
-        """One transition: remember what is worth it, write its one row (INV-9)."""
-        key = moved.key
-        place = (key.service, key.instance)
-        if moved.after is State.HOT and moved.before is State.STARTING:
-            self._remember_start(place, self._starts.get(place))
-        slot = self.world.slot(*place)
-        if slot.record.handle:
-            self._handles[place] = slot.record.handle
-        data: dict[str, object] = {}
-        if moved.error is not None:
-            data = {"code": moved.error.code, "detail": moved.error.detail}
-            self._views.note_error(place, moved.error)
-        row = Row(
-            at=time.time(),
-            service=key.service,
-            instance=key.instance,
-            generation=key.generation,
-            event=moved.event,
-            before=moved.before,
-            after=moved.after,
-            cause=moved.cause,
-            actor=moved.actor,
-            episode=moved.episode,
-            lasted=moved.lasted,
-            data={**data, "open_leases": moved.open_leases, "forced": moved.forced},
-        )
-        self._store.append(row)
-        self._recorder.transition(row)
-        self._changed.set()
-
-    def _remember_start(self, place: tuple[ServiceId, InstanceId], job: StartJob | None) -> None:
-        if job is not None and not self.world.slot(*place).record.external:
-            clock: StageClock = job.clock
-            self.history.add(*place, clock)

@@ -1,0 +1,242 @@
+"""Performs the world's effects, owns timers, and brings what happened back into it as events.
+
+Effects are performed in the order in which the world gave them; performing one may produce events, whose
+effects queue behind. Nothing here awaits: what takes time is a job (`runtime.starts`, `runtime.adoption`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from hestia.core import effects as fx
+from hestia.core import lifecycle as lc
+from hestia.core.errors import HestiaError, QueueTimeout
+from hestia.core.lease import Lease
+from hestia.core.lifecycle import State
+from hestia.core.model import InstanceId, InstanceKey, ServiceId
+from hestia.core.ports import Engine, Handle, Recorder, Row, Store
+from hestia.core.queue import Outcome, Waiter
+from hestia.core.world import World
+from hestia.runtime.history import History, StageClock
+from hestia.runtime.starts import Jobs, StartJob
+from hestia.runtime.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+LONGEST_TIMER = 20 * 86400.0  # seconds; longer ones are looked at again then (CK-11)
+TimerKey = tuple[ServiceId, InstanceId | None, fx.Timer]
+
+
+class Performer:
+    """The single writer of the world. See the module docstring.
+
+    starts: the running or last start job of each instance. handles: the newest of each instance, for its
+    output. changed: set after each transition. closed: told the key of a generation whose endpoint is no
+    longer used. estimate: seconds until a service is ready. on_error: told what went wrong where.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        engines: Mapping[str, Engine],
+        store: Store,
+        recorder: Recorder,
+        tasks: Tasks,
+        clock: Callable[[], float],
+        closed: Callable[[InstanceKey], None],
+        history: History,
+        starts: dict[tuple[ServiceId, InstanceId], StartJob],
+        estimate: Callable[[ServiceId], float | None],
+        on_error: Callable[[tuple[ServiceId, InstanceId], HestiaError], None],
+    ) -> None:
+        self._world = world
+        self._store = store
+        self._recorder = recorder
+        self._tasks = tasks
+        self._clock = clock
+        self._closed = closed
+        self._history = history
+        self._estimate = estimate
+        self._on_error = on_error
+        self._loop = asyncio.get_running_loop()
+        self._pending: deque[fx.Effect] = deque()
+        self._performing = False
+        self._timers: dict[TimerKey, asyncio.TimerHandle] = {}
+        self.starts = starts
+        self.handles: dict[tuple[ServiceId, InstanceId], Handle] = {}
+        self.changed = asyncio.Event()
+        self.jobs = Jobs(
+            engines=engines,
+            store=store,
+            recorder=recorder,
+            happened=self.happened,
+            is_current=world.is_current,
+        )
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back. Idempotent."""
+        if self._world.release(lease, self._clock()):
+            key = lease.use.key
+            self.perform(self._world.released(key.service, key.instance, self._clock()))
+
+    def forget_timers(self) -> None:
+        """Nothing is due any more: the end."""
+        for handle in self._timers.values():
+            handle.cancel()
+        self._timers.clear()
+
+    def happened(self, event: lc.Event) -> None:
+        """Take an event into the world and perform what follows. A late or illegal one changes nothing."""
+        try:
+            effects = self._world.apply(event, self._clock())
+        except lc.IllegalTransition as refused:
+            log.warning(str(refused), extra={"event_type": "illegal_transition", "service_id": event.service})
+            return
+        self.perform(effects)
+
+    def perform(self, effects: list[fx.Effect]) -> None:
+        self._pending.extend(effects)
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while self._pending:
+                self._perform_one(self._pending.popleft())
+        finally:
+            self._performing = False
+
+    def _perform_one(self, effect: fx.Effect) -> None:
+        """One effect; each branch starts something or tells somebody, and never waits."""
+        match effect:
+            case fx.Settle(waiter, outcome):
+                self._settle(waiter, outcome)
+            case fx.SetTimer(service, instance, kind, at):
+                self._set_timer((service, instance, kind), at)
+            case fx.RunStart(key, episode):
+                self._run_start(key, episode)
+            case fx.CancelStart(key):
+                job = self.starts.get((key.service, key.instance))
+                if job is not None and job.key == key and job.task is not None:
+                    job.task.cancel()
+            case fx.RunStop(key, handle, external):
+                self._run_stop(key, handle, external)
+            case fx.HurryStop(key):
+                slot = self._world.slot(key.service, key.instance)
+                if slot.record.handle and not slot.record.external:
+                    self._tasks.spawn(self.jobs.hurry(slot.settings, slot.record.handle), f"hurry stop {key}")
+            case fx.CloseSockets(use):
+                for lease in [lease for lease in use.leases if lease.is_socket]:
+                    if lease.holder is not None:
+                        lease.holder.close_socket()
+            case fx.AbortLeases(use, reason):
+                for lease in list(use.leases):
+                    if lease.holder is not None:
+                        lease.holder.abort(reason)
+                    self.release(lease)
+            case fx.EndpointOpened():
+                pass
+            case fx.EndpointClosed(key):
+                self._closed(key)
+            case fx.Moved():
+                self._moved(effect)
+
+    def _settle(self, waiter: Waiter, outcome: Outcome) -> None:
+        """Tell a waiter. One that left gives its lease back; one that raises does not stop the others."""
+        if isinstance(outcome, QueueTimeout):
+            estimate = self._estimate(ServiceId(outcome.service_id))
+            if estimate is not None:
+                outcome.retry_after = estimate
+                outcome.detail += f" By earlier starts about {estimate:.0f} s are left."
+        if waiter.left:
+            if isinstance(outcome, Lease):
+                self.release(outcome)
+            return
+        try:
+            waiter.on_outcome(outcome)
+        except Exception:  # boundary: an exchange's own bug (SF-04)
+            log.exception("A waiter failed on its outcome", extra={"event_type": "waiter_failed"})
+            if isinstance(outcome, Lease):
+                self.release(outcome)
+
+    def _set_timer(self, key: TimerKey, at: float | None) -> None:
+        if (old := self._timers.pop(key, None)) is not None:
+            old.cancel()
+        if at is not None:
+            at = min(at, self._clock() + LONGEST_TIMER)
+            self._timers[key] = self._loop.call_at(at, self._timer_fired, key)
+
+    def _timer_fired(self, key: TimerKey) -> None:
+        self._timers.pop(key, None)
+        # the loop's clock may be a tick behind the instant a timer was set for
+        self.perform(self._world.timer(*key, self._clock() + 0.001))
+
+    def _run_start(self, key: InstanceKey, episode: str) -> None:
+        record = self._world.service(key.service)
+        job = StartJob(key, episode, self._clock())
+        self.starts[key.service, key.instance] = job
+        job.task = self._tasks.spawn(
+            self.jobs.start(job, record.settings, record.slots[key.instance].settings), f"start {key}"
+        )
+
+    def _run_stop(self, key: InstanceKey, handle: Handle | None, external: bool) -> None:
+        slot = self._world.slot(key.service, key.instance)
+        start = self.starts.get((key.service, key.instance))
+        if external:
+            self.happened(
+                lc.StopFinished(service=key.service, instance=key.instance, generation=key.generation)
+            )
+            return
+        crash = slot.record.error if slot.record.cause == "exited" else None
+        grace = slot.service.settings.stop_grace
+        self._tasks.spawn(
+            self.jobs.stop(
+                key,
+                slot.settings,
+                handle=handle,
+                start=start if start is not None and start.key == key else None,
+                grace=grace,
+                error=crash,
+            ),
+            f"stop {key}",
+        )
+
+    def _moved(self, moved: fx.Moved) -> None:
+        """One transition: remember what is worth it, write its one row (INV-9)."""
+        key = moved.key
+        place = (key.service, key.instance)
+        if moved.after is State.HOT and moved.before is State.STARTING:
+            self._remember_start(place, self.starts.get(place))
+        slot = self._world.slot(*place)
+        if slot.record.handle:
+            self.handles[place] = slot.record.handle
+        data: dict[str, object] = {}
+        if moved.error is not None:
+            data = {"code": moved.error.code, "detail": moved.error.detail}
+            self._on_error(place, moved.error)
+        row = Row(
+            at=time.time(),
+            service=key.service,
+            instance=key.instance,
+            generation=key.generation,
+            event=moved.event,
+            before=moved.before,
+            after=moved.after,
+            cause=moved.cause,
+            actor=moved.actor,
+            episode=moved.episode,
+            lasted=moved.lasted,
+            data={**data, "open_leases": moved.open_leases, "forced": moved.forced},
+        )
+        self._store.append(row)
+        self._recorder.transition(row)
+        self.changed.set()
+
+    def _remember_start(self, place: tuple[ServiceId, InstanceId], job: StartJob | None) -> None:
+        if job is not None and not self._world.slot(*place).record.external:
+            clock: StageClock = job.clock
+            self._history.add(*place, clock)
