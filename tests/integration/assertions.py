@@ -9,6 +9,8 @@ from tests.fakes.http_upstream import HttpUpstream
 from tests.fakes.upstream import RawUpstream
 from tests.fakes.wire import Response
 
+from .harness import Gateway
+
 
 async def refused(
     client: Client,
@@ -47,3 +49,13 @@ async def untouched(upstream: RawUpstream, *, connections: int | None = None) ->
     assert upstream.requests == [], upstream.targets
     if connections is not None:
         assert len(upstream.connections) == connections
+
+
+async def one_sweep(gw: Gateway) -> None:
+    """Wait until every deadline has been compared once more."""
+    seen: list[float] = []
+    edge = gw.hestia._edge
+    assert edge is not None
+    swept, edge._swept = edge._swept, [seen.append]
+    await gw.until(lambda _: bool(seen), "a sweep")
+    edge._swept = swept

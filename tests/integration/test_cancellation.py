@@ -10,10 +10,11 @@ import pytest
 from tests.fakes import upstream as step
 from tests.fakes.client import Client
 from tests.fakes.http_upstream import HttpUpstream, pattern
+from tests.fakes.skew import Skew
 from tests.fakes.upstream import Connection
 from tests.fakes.wire import LAST_CHUNK, answer, chunk, head, request
 
-from .assertions import still_serves
+from .assertions import one_sweep, still_serves
 from .conftest import MakeClient, MakeUpstream
 from .harness import Gateway, MakeGateway, service
 
@@ -138,6 +139,75 @@ async def test_t_ca_07_a_200_that_streams_during_the_upload_runs_to_the_end(
     await sending
     assert response.body == data
     await still_serves(client, upstream)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "403 Forbidden"])
+@pytest.mark.parametrize("last", ["close", "Close, x-other"])
+async def test_t_ca_07_an_answer_with_close_during_the_upload_ends_what_goes_upstream(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient, status: str, last: str
+) -> None:
+    """The answer goes on to its end; nothing of the body that comes meanwhile reaches the service."""
+    go = asyncio.Event()
+    start = head(f"HTTP/1.1 {status}", [("Content-Length", "10"), ("Connection", last)])
+    script = [step.get_head(), step.send(start + b"01234"), step.wait_for(go), step.send(b"56789")]
+    upstream = await raw([*script, step.until_gone()])
+    client = await connect(await gateway(a=upstream))
+    whole = request("POST", S + "/x", body=b"a" * 1000 + b"b" * 100_000)
+    await client.send(whole[:-100_000])
+    await client.head("POST")
+    await client.send(whole[-100_000:])
+    go.set()
+    response = await client.body()
+    assert (response.status, bytes(response.body)) == (int(status[:3]), b"0123456789")
+    assert (response.get("connection") or b"").lower() == b"close"
+    await client.gone()
+    await upstream.connections[0].gone()
+    assert b"b" not in bytes(upstream.requests[0].body)
+    upstream.connections[0].close()
+
+
+async def test_ca_07_a_2xx_that_ends_before_the_upload_leaves_the_rest_unsent(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient
+) -> None:
+    """The rest is read away; the connection to the service is not used again, the client's is."""
+    upstream = await raw(
+        [step.get_head(), step.send(answer(b"enough")), step.until_gone(), step.close()],
+        [step.repeat(answer(b"next"))],
+    )
+    client = await connect(await gateway(a=upstream))
+    whole = request("POST", S + "/x", body=b"a" * 1000 + b"b" * 1000)
+    await client.send(whole[:-1000])
+    assert bytes((await client.response("POST")).body) == b"enough"
+    await upstream.connections[0].gone()
+    await client.send(whole[-1000:])
+    assert bytes((await client.ask("GET", S + "/y")).body) == b"next"
+    assert b"b" not in bytes(upstream.requests[0].body)
+    assert upstream.targets == [b"/x", b"/y"]
+
+
+async def test_ca_07_a_refusal_goes_on_although_the_client_stops_sending(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient, leaks: None
+) -> None:
+    """TO-03 is about a body that somebody waits for."""
+    go = asyncio.Event()
+    start = head("HTTP/1.1 403 Forbidden", [("Content-Length", "10")])
+    script = [step.get_head(), step.send(start + b"01234"), step.wait_for(go), step.send(b"56789")]
+    upstream = await raw([*script, step.until_gone()])
+    gw = await gateway(a=upstream)
+    client = await connect(gw)
+    await client.send(request("POST", S + "/x", body=bytes(1000))[:-500])
+    await client.head("POST")
+    skew = Skew()
+    try:
+        skew.forward(61)
+        await one_sweep(gw)
+        assert not client.ended
+        go.set()
+        response = await client.body()
+    finally:
+        skew.end()
+    assert (response.status, bytes(response.body)) == (403, b"0123456789")
+    await client.gone()
 
 
 async def test_ca_07_a_refusal_during_the_upload_ends_what_goes_upstream(

@@ -404,6 +404,39 @@ async def test_t_rf_16_the_copy_of_a_body_is_freed_when_the_head_has_come(
     assert bytes((await client.body()).body) == b"done"
 
 
+async def test_t_rf_16_no_body_is_kept_where_nothing_may_follow(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient
+) -> None:
+    """Neither at retry_count: 0 nor for the last attempt, nor once an interim answer was passed on."""
+    go = asyncio.Event()
+    hint = head("HTTP/1.1 103 Early Hints", [("Link", "</a>")])
+    never, last, given = (
+        await raw([step.get_request(), step.wait_for(go), step.send(answer(b"done")), step.until_gone()]),
+        await raw(
+            [step.get_request(), step.reset()],
+            [step.get_request(), step.wait_for(go), step.send(answer(b"done")), step.until_gone()],
+        ),
+        await raw(
+            [step.get_request(), step.send(hint), step.wait_for(go), step.send(answer(b"done"))],
+        ),
+    )
+    gw = await gateway(
+        service("never", never.url, retry_count=0), service("last", last.url), service("given", given.url)
+    )
+    clients = []
+    for name, upstream, count in (("never", never, 1), ("last", last, 2), ("given", given, 1)):
+        client = await connect(gw)
+        await client.send(request("PUT", f"/services/{name}/x", body=bytes(50_000)))
+        await upstream.saw(count)
+        if name == "given":
+            await client.got(b" 103 ")
+        assert gw.hestia.buffers.held == 0, name
+        clients.append(client)
+    go.set()
+    for client in clients:
+        assert bytes((await client.response("PUT")).body) == b"done"
+
+
 async def test_rf_04_connects_that_fail_take_nothing_from_the_budget(
     raw: MakeUpstream,
     gateway: MakeGateway,

@@ -18,6 +18,7 @@ from tests.fakes.skew import Skew
 from tests.fakes.upstream import Connection
 from tests.fakes.wire import answer, chunk, head, request
 
+from .assertions import one_sweep
 from .conftest import MakeClient, MakeUpstream
 from .harness import Gateway, MakeGateway, service
 
@@ -233,16 +234,6 @@ def writable(gw: Gateway) -> bool:
     """Whether every client takes what it gets."""
     assert gw.hestia._edge is not None
     return all(one.writable for one in gw.hestia._edge._connections)
-
-
-async def one_sweep(gw: Gateway) -> None:
-    """Wait until every deadline has been compared once more."""
-    seen: list[float] = []
-    edge = gw.hestia._edge
-    assert edge is not None
-    swept, edge._swept = edge._swept, [seen.append]
-    await gw.until(lambda _: bool(seen), "a sweep")
-    edge._swept = swept
 
 
 async def test_t_to_09_and_10_no_timer_is_set_for_a_request(

@@ -446,6 +446,8 @@ async def test_t_ws_19_a_post_upgrade_or_one_without_key_is_refused(
     await refused(await connect(gw), post, (400, 405), method="POST", closes=False)
     keyless = handshake(S + "/ws").replace(b"Sec-WebSocket-Key: " + KEY + b"\r\n", b"")
     await refused(await connect(gw), keyless, 400, closes=False)
+    twice = handshake(S + "/ws", ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="))
+    await refused(await connect(gw), twice, 400, closes=False)
     await untouched(upstream)
 
 

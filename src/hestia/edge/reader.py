@@ -29,8 +29,8 @@ from hestia.http1.heads import FIELD_MAX, HEAD_MAX, Field, Request, check_size, 
 OVERHEAD_MAX: Final = 16 * 1024  # bytes of chunk framing beyond 8 for each byte of data (LI-06)
 GAP_MAX: Final = 24 * 1024  # bytes of a chunked body in a row without data: one extension or the trailers
 TRAILERS_MAX: Final = 8 * 1024  # bytes (LI-05)
-_PROTOCOL: Final = re.compile(rb" (HTTP|RTSP|ICE)/")
-START_MAX: Final = 2 * targets.TARGET_MAX  # bytes kept of a head while its first line is in pieces
+START_MAX: Final = targets.TARGET_MAX + FIELD_MAX + 1024  # bytes of a head up to the end of its first field
+_OF_VERSION: Final = re.compile(r"Invalid \w+ version|Expected dot|for (?:RTSP|ICE)/")  # as below
 _FRAMING_WORDS: Final = ("Content-Length", "Transfer-Encoding", "chunk")  # in what llhttp says of framing
 
 
@@ -50,8 +50,10 @@ class RequestReader(asyncio.Protocol, ABC):
         self._counted = True  # the count has every byte of it
         self._url = b""
         self._fields: list[Field] = []
-        self._opening = b""  # bytes that the open head began in
-        self._line_at = 0  # where in them the next request line is looked for
+        self._opening = b""  # the read under way, and before it what the open first line began in
+        self._line_at = 0  # where in it the next request line is: -1 at its start, else somewhere behind
+        self._read_at = 0  # where in it the read under way begins
+        self._is_http = False  # the open head's line was looked at, in an earlier read
         # the open body
         self._reading = NO_BODY  # framing of the message being parsed, once its head is read
         self._got = 0  # bytes of it
@@ -124,9 +126,13 @@ class RequestReader(asyncio.Protocol, ABC):
     def _feed(self, data: bytes) -> bytes:
         """Parse, and return what is to be parsed anew."""
         stopped = -1
-        if not self._in_head or not self._fields:
-            self._opening = self._opening + data if self._opening else data
-            self._line_at = 0
+        if self._opening:
+            self._read_at = len(self._opening)
+            self._opening += data
+        else:
+            self._opening = data
+            self._read_at = 0
+            self._line_at = 0 if self._in_head or self._reading != NO_BODY else -1
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgraded:
@@ -147,16 +153,35 @@ class RequestReader(asyncio.Protocol, ABC):
         if stopped >= 0:
             self._opening = b""
             return self._stopped(data[stopped:])
-        if not self._in_head or len(self._opening) > START_MAX:
-            self._opening = b""
         if self._in_head:
-            if self._count > HEAD_MAX:
-                self._refuse(HeadTooLarge(f"The request head is longer than {HEAD_MAX} bytes."))
-        elif self._reading == CHUNKED and (self._overhead > OVERHEAD_MAX or self._gap > GAP_MAX):
+            self._look_at_open_head()
+            return b""
+        self._opening = b""
+        if self._reading == CHUNKED and (self._overhead > OVERHEAD_MAX or self._gap > GAP_MAX):
             self._refuse(
                 BadFraming("Almost nothing of the chunked body is data.", remedy="send larger chunks")
             )
         return b""
+
+    def _look_at_open_head(self) -> None:
+        """The read is over, the head is not: what can be said of it now is not left for later."""
+        if self._count > HEAD_MAX:
+            self._refuse(HeadTooLarge(f"The request head is longer than {HEAD_MAX} bytes."))
+            return
+        try:
+            if self._fields:  # so its first line has ended
+                if not self._is_http:
+                    self._check_protocol(self._parser.get_method(), self._url)
+                    self._is_http = True
+                self._opening = b""
+            elif self._count > START_MAX:
+                targets.check_length(self._url)
+                raise HeadTooLarge(
+                    f"The request head has more than {START_MAX} bytes before the end of its first field.",
+                    remedy="send it without needless blanks",
+                )
+        except HestiaError as error:
+            self._refuse(error)
 
     def _stopped(self, rest: bytes) -> bytes:
         """The parser stops behind an upgrade offer. A WebSocket takes the rest as its first bytes; any other
@@ -247,8 +272,10 @@ class RequestReader(asyncio.Protocol, ABC):
         if version not in ("1.1", "1.0"):
             raise VersionNotSupported(f"HTTP/{version} is not spoken here; use HTTP/1.1.")
         line = method + b" " + url + b" HTTP/"
-        if not self._line_at and self._opening.startswith(line):  # nearly always
-            self._line_at = len(line)
+        if self._line_at < 0 and self._opening.startswith(line):  # nearly always
+            self._line_at = self._read_at
+        elif self._is_http:
+            self._is_http = False
         else:
             self._check_protocol(method, url)
         if method == b"CONNECT":
@@ -261,19 +288,18 @@ class RequestReader(asyncio.Protocol, ABC):
         return request
 
     def _check_protocol(self, method: bytes, url: bytes) -> None:
-        """The parser takes RTSP and ICE for HTTP and does not tell (RT-01)."""
+        """The parser takes RTSP and ICE for HTTP and does not tell (RT-01). Where in a read of many messages
+        a line stands is not certain either: what reads like it anywhere behind the last one is refused."""
         opening = self._opening
-        found = _PROTOCOL.search(opening, self._line_at)
-        while found is not None:
-            end = _before_blanks(opening, found.start())
-            start = _before_blanks(opening, max(0, end - len(url)))
-            if opening.endswith(url, 0, end) and opening.endswith(method, 0, start):
-                self._line_at = found.end()  # each search begins behind the line that was found last
-                if found[1] != b"HTTP":
+        for protocol in (b" RTSP/", b" ICE/"):
+            found = opening.find(protocol, max(0, self._line_at))
+            while found >= 0:
+                end = _before_blanks(opening, found)
+                start = _before_blanks(opening, max(0, end - len(url)))
+                if opening.endswith(url, 0, end) and opening.endswith(method, 0, start):
                     raise VersionNotSupported("Only HTTP is spoken here; use HTTP/1.1.")
-                return
-            found = _PROTOCOL.search(opening, found.end())
-        self._line_at = len(opening)
+                found = opening.find(protocol, found + 1)
+        self._line_at = self._read_at  # the next one is behind the head that ends in this read
 
 
 def _before_blanks(data: bytes, end: int) -> int:
@@ -288,6 +314,8 @@ def _garbage(exc: Exception) -> HestiaError:
     if isinstance(exc, httptools.HttpParserInvalidMethodError):
         return BadRequest("The request line does not begin with a method that is known here.")
     text = str(exc)
+    if _OF_VERSION.search(text):
+        return VersionNotSupported("The HTTP version of the request is not spoken here; use HTTP/1.1.")
     if any(word in text for word in _FRAMING_WORDS):
         return BadFraming(
             f"It is not certain where the request's body ends ({text}).",

@@ -58,23 +58,16 @@ _SPENT: Final = httptools.HttpResponseParser(object())  # a parser of nobody
 _REASON: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # RFC 9112 §4 (HR-05)
 
 
-def _is_other(data: bytes) -> bool:
-    """Whether what begins here is not HTTP, though the parser would take it (RTSP, ICE)."""
-    return data.lstrip(b"\r\n")[:1] not in (b"H", b"")
-
-
-def _ends_its_head(data: bytes) -> bool:
-    """Whether the read in which a head ended has nothing behind it."""
-    at = data.find(b"\r\n\r\n")
-    return at + 4 == len(data) if at >= 0 else b"\r\n\r\n".endswith(data)
-
-
 def _nowhere(data: bytes) -> None:
     """Where bytes go before there is a transport."""
 
 
 class _Stop(Exception):
     """Ends the parsing behind a HEAD answer; the parser itself cannot be told (P1)."""
+
+
+class _Interim(Exception):
+    """Ends the parsing behind an interim answer, so that the next head begins a read of its own."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -84,6 +77,7 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_blank",
         "_bodyless",
         "_count",
         "_done",
@@ -98,6 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_reason",
         "_splicing",
         "_surplus",
+        "_tail",
         "_trailers",
         "_trailing",
         "exchange",
@@ -146,6 +141,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._head = None
         self._count = 0
         self._interim = 0
+        self._blank = False  # it sent line ends before its answer (P10)
+        self._tail = b""  # the last bytes of a head that is in pieces
         self._no_body = no_body
         self._bodyless = no_body
         self._done = False
@@ -215,9 +212,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._rest_of_body(exchange, data)
             return
         if self._head is None:
-            if not self._count and data[:1] != b"H" and _is_other(data):
-                self._fail(UpstreamProtocolError(f"The answer of {self.where} is not HTTP."))
-                return
+            if not self._count and data[:1] != b"H":
+                data = data.lstrip(b"\r\n")
+                if data[:1] != b"H":
+                    self._no_answer(data)
+                    return
             self._count += len(data)
         try:
             self._parser.feed_data(data)
@@ -225,7 +224,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._upgraded(data[upgraded.args[0] :])
             return
         except httptools.HttpParserCallbackError as exc:
-            self._stopped(exc, data)
+            data = self._stopped(exc, data)
         except httptools.HttpParserError as exc:
             if not self._done:
                 self._fail(
@@ -235,13 +234,24 @@ class UpstreamConnection(asyncio.Protocol):
             self._surplus = True
         if self.exchange is not exchange:
             return
-        if self._head is None and self._count > HEAD_MAX:
-            self._fail(self._too_large())
+        if self._head is None:
+            self._between_heads(exchange, data)
         elif self._done:
             self._finish()
         else:
-            if self._head is not None and self._head.length > 0 and not self._bodyless:
+            if self._head.length > 0 and not self._bodyless:
                 self._left = self._head.length - self._got
+            exchange.response_flush()
+
+    def _between_heads(self, exchange: Exchange, data: bytes) -> None:
+        """A read is over in which no final head ended. data: what is left of it."""
+        if not self._count and data:  # behind an interim answer: a read of its own
+            self.data_received(data)
+            return
+        self._tail = (self._tail + data)[-3:]
+        if self._count > HEAD_MAX:
+            self._fail(self._too_large())
+        else:
             exchange.response_flush()
 
     def _rest_of_body(self, exchange: Exchange, data: bytes) -> None:
@@ -290,7 +300,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         why = "reset the connection" if exc is not None else "closed the connection"
         when = "before it answered" if self._head is None else "in the middle of its answer"
-        started = self._head is not None or self._count > 0 or self._interim > 0
+        started = self._head is not None or self._count > 0 or self._interim > 0 or self._blank
         exchange.response_failed(
             UpstreamDisconnected(f"The service at {self.where} {why} {when}."), clean=not started
         )
@@ -337,10 +347,9 @@ class UpstreamConnection(asyncio.Protocol):
                 raise UpstreamProtocolError(
                     f"The service at {self.where} sent more than {INTERIM_LIMIT} interim answers."
                 )
-            self._fields, self._reason, self._count = [], b"", 0
             if status != 100:
                 self.exchange.response_head(head)
-            return
+            raise _Interim
         self._head = head
         if status == 204 or self._no_body or status == 304:
             self._bodyless = True
@@ -394,16 +403,37 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- ends ----------------------------------------------------------------------------------
 
-    def _stopped(self, exc: BaseException, data: bytes) -> None:
-        """A callback raised: our own stop behind a HEAD answer, or a refusal."""
+    def _stopped(self, exc: BaseException, data: bytes) -> bytes:
+        """A callback raised: our own stop behind a head, or a refusal. Returns what is to be parsed anew."""
         cause = exc.__cause__ or exc.__context__
-        if isinstance(cause, _Stop):
-            self._surplus = self._surplus or not _ends_its_head(data)
-            return
         if isinstance(cause, UpstreamError):
             self._fail(cause)
-            return
-        raise exc
+            return b""
+        if not isinstance(cause, (_Stop, _Interim)):
+            raise exc
+        tail = self._tail  # the head begins with its first line, so its end is the first empty one
+        rest = data[(tail + data).index(b"\r\n\r\n") + 4 - len(tail) :]
+        if isinstance(cause, _Stop):
+            self._surplus = self._surplus or bool(rest)
+            return b""
+        self._parser = httptools.HttpResponseParser(self)
+        self._fields, self._reason, self._count, self._tail = [], b"", 0, b""
+        return rest
+
+    def _no_answer(self, data: bytes) -> None:
+        """What came does not begin like HTTP. The parser would take RTSP and ICE, too (RT-01)."""
+        if not data:
+            self._blank = True
+            if self.exchange is not None:  # what came before them in this read
+                self.exchange.response_flush()
+        elif data.startswith(b"\x15\x03"):  # an alert of TLS, which does not understand our request
+            self._fail(
+                UpstreamProtocolError(
+                    f"The service at {self.where} speaks TLS.", remedy="write https:// in base_url"
+                )
+            )
+        else:
+            self._fail(UpstreamProtocolError(f"The answer of {self.where} is not HTTP."))
 
     def _finish(self) -> None:
         head, exchange = self._head, self.exchange

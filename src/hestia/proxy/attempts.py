@@ -185,7 +185,12 @@ class Attempts(Relay):
             connection.write(head)
             self._await_head(now)
             return
-        if self._copy is None and (request.method in IDEMPOTENT or self._is_keyed(match.route)):
+        idempotent = request.method in IDEMPOTENT
+        if (
+            self._copy is None
+            and (idempotent or self._is_keyed(match.route))
+            and self._may_follow(idempotent)
+        ):
             self._copy = Copy(self._path.buffers)
         parts = [head]
         if self._spooled:
@@ -207,6 +212,18 @@ class Attempts(Relay):
         self._client.expect_body()
         if connection.writable:
             self._client.resume()
+
+    def _may_follow(self, idempotent: bool) -> bool:
+        """Whether another attempt may follow this one, so that the body is kept for it (RF-03)."""
+        route = self._route()
+        if route is None or self._given:
+            return False
+        if self._lease is None:  # the fallback is asked once
+            return self.reused
+        has_fallback = bool(route.settings.fallback_url) and self._fallback is None
+        return self.reused or retry.may_follow(
+            route.settings, idempotent=idempotent, attempts=self._attempts, has_fallback=has_fallback
+        )
 
     def _is_keyed(self, route: Route | None) -> bool:
         """Whether the service recognises this request when it comes twice."""

@@ -141,8 +141,8 @@ class Exchange(Attempts):
     def body_timeout(self) -> None:
         """The client has sent nothing for its time, or was not read: then it is not the one to blame."""
         connection = self._connection
-        if connection is None:  # waits for another attempt; `_connected` awaits the body again
-            return
+        if connection is None or self._unwanted:
+            return  # `_connected` awaits it again; or nobody needs it, and the answer has limits of its own
         if not connection.writable:
             left = connection.unsent
             if left < self._unsent:  # slow, but not stalled

@@ -16,7 +16,7 @@ from hestia.core.requests import RequestRecord
 from hestia.core.routing import Match
 from hestia.core.rules import Rules
 from hestia.edge.pending import cost
-from hestia.http1.fields import may_trail
+from hestia.http1.fields import may_trail, tokens
 from hestia.http1.framing import (
     CHUNKED,
     LAST_CHUNK,
@@ -214,6 +214,8 @@ class Relay(ABC):
             if self.request.minor:
                 self._out.append(rewrite.interim_head(head))
                 self._given = True
+                if self._copy is not None:  # nothing is sent again now
+                    self._copy.free()
             return
         if head.status >= 400 and self._discards(head.status):
             return
@@ -257,7 +259,7 @@ class Relay(ABC):
         else:
             self._framing = UNTIL_CLOSE
             close = True
-        if self._client.body_open and head.status >= 300:
+        if self._client.body_open and (head.status >= 300 or b"close" in tokens(head.connection)):
             close = self._unwanted = True
         self.request.keep_alive = not close
         if close:

@@ -65,6 +65,17 @@ def verdict(
     return Verdict.AGAIN if asked[failure] else Verdict.NO
 
 
+def may_follow(settings: ServiceSettings, *, idempotent: bool, attempts: int, has_fallback: bool) -> bool:
+    """Whether anything that becomes of a request on a new connection lets it be sent again. idempotent: else
+    it has a key. attempts: made so far, that one included. has_fallback: there is one, not asked yet."""
+    if attempts <= settings.retry_count:
+        if attempts <= 1:
+            return True
+        statuses = settings.retry_on_warmup or bool(settings.retry_on_status)
+        return idempotent and (statuses or settings.retry_on_timeout)
+    return idempotent and has_fallback and bool(settings.retry_on_status)
+
+
 def status_failure(status: int, settings: ServiceSettings, *, warm: bool) -> Failure | None:
     """The row of an answer with this status; None for one that is simply the answer. warm: the service has
     answered since its start, or its warm-up window is over."""

@@ -210,8 +210,8 @@ class DataPath:
             return
         if request.length != NO_BODY:
             raise BadFraming("A WebSocket handshake has no body.", remedy="leave Content-Length out")
-        if request.get(b"sec-websocket-key") is None:
-            raise BadRequest("The WebSocket handshake has no Sec-WebSocket-Key.")
+        if len(request.get_all(b"sec-websocket-key")) != 1:
+            raise BadRequest("A WebSocket handshake has one Sec-WebSocket-Key, no more and no less.")
         origin.check_socket(request, host, welcome)
 
     def _options(self, exchange: Exchange) -> None:

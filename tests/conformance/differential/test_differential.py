@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(1800)]
 
 STRICTER = "only the other passes it"
 REASONS = [
-    (rb" (RTSP|ICE)/", "A fault, and an expected failure of test_corpora: these are no HTTP."),
+    (rb" (RTSP|ICE)/", "These are no HTTP (RT-01)."),
     (rb"\n(Transfer|Content)_", "Underscore twins of framing fields are dropped here (HQ-09)."),
     (rb"HTTP/1\.0\r\n.*content-length: [1-9]", "HAProxy takes no body on GET in 1.0; its end is certain."),
     (rb"(\r\nheader\d+: .*){100}", "HAProxy takes 101 fields, Hestia 200 (LI-03)."),

@@ -14,6 +14,7 @@ from hestia.proxy.retry import (
     Budget,
     Failure,
     Verdict,
+    may_follow,
     may_go_on,
     pause,
     status_failure,
@@ -143,3 +144,34 @@ def test_rf_04_a_new_generation_counts_from_zero() -> None:
     assert budget.take(1.0, requests=3)
     assert budget.take(2.0, requests=5)
     assert not budget.take(3.0, requests=6)
+
+
+@pytest.mark.parametrize("failure", [Failure.BROKEN, Failure.SLOW, Failure.STATUS, Failure.WARMING])
+@pytest.mark.parametrize("method", [b"PUT", b"POST"])
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+@pytest.mark.parametrize("has_fallback", [False, True])
+@pytest.mark.parametrize(
+    "more", [{}, {"retry_on_timeout": True}, {"retry_on_warmup": True}, {"retry_on_status": (503,)}]
+)
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_rf_03_a_body_is_kept_wherever_an_attempt_may_follow(
+    failure: Failure, method: bytes, attempts: int, has_fallback: bool, more: dict[str, Any], count: int
+) -> None:
+    """A keyed POST here; what `verdict` and `may_go_on` let pass, `may_follow` has foreseen."""
+    made = settings(retry_count=count, retry_idempotency_key=True, **more)
+    kept = may_follow(made, idempotent=method in IDEMPOTENT, attempts=attempts, has_fallback=has_fallback)
+    status = 503 if failure in (Failure.STATUS, Failure.WARMING) else 0
+    if status and status_failure(status, made, warm=failure is Failure.STATUS) is not failure:
+        return
+    told = verdict(failure, made, method=method, keyed=True, whole=True, attempts=attempts)
+    goes_on = may_go_on(made, attempts=attempts, at=0.0, started=0.0)
+    if told is Verdict.AGAIN and (goes_on or (has_fallback and failure is Failure.STATUS)):
+        assert kept
+
+
+def test_rf_03_no_body_is_kept_where_none_may_follow() -> None:
+    last = settings(retry_on_status=(503,), retry_on_timeout=True)
+    assert not may_follow(last, idempotent=True, attempts=2, has_fallback=False)
+    assert may_follow(last, idempotent=True, attempts=2, has_fallback=True)
+    assert not may_follow(settings(retry_count=3), idempotent=True, attempts=2, has_fallback=True)
+    assert not may_follow(settings(retry_count=0), idempotent=True, attempts=1, has_fallback=True)
