@@ -83,7 +83,7 @@ class Path:
         assert edge is not None
         endpoint = Endpoint("http", "127.0.0.1", 9)
         gateway.happened(FoundRunning(service=SERVICE, instance=InstanceId("main"), endpoint=endpoint))
-        pool = gateway._closed.__self__  # type: ignore[attr-defined]  # the pool whose `forget` was handed in
+        pool = gateway._performer._closed.__self__  # type: ignore[attr-defined]  # the pool whose `forget` was handed in
         use = gateway.world.slot(SERVICE, InstanceId("main")).use
         assert use is not None
         use.warm = True

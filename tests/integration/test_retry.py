@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from hestia.core import world
+from hestia.core import steps
 from hestia.core.model import InstanceId, InstanceSettings, ServiceId, ServiceSettings
 from tests.fakes import upstream as step
 from tests.fakes import websocket
@@ -306,7 +306,7 @@ async def test_rf_01_a_head_that_does_not_come_is_asked_for_again_where_configur
 async def test_rf_01_a_503_right_after_the_start_is_asked_again_where_configured(
     raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world, "WARM_WINDOW", 600.0)  # this machine may be slow
+    monkeypatch.setattr(steps, "WARM_WINDOW", 600.0)  # this machine may be slow
     upstream = await raw(*each(BUSY, answer(b"warm"), BUSY))
     gw = await gateway(cold("a", retry_on_warmup=True), wakes={"a": upstream})
     client = await connect(gw)
