@@ -34,8 +34,8 @@ from hestia.proxy.buffers import Buffers
 from hestia.proxy.service import DataPath
 from hestia.runtime.gateway import Gateway
 from hestia.runtime.tasks import Tasks
+from hestia.store.choose import store_for
 from hestia.store.folder import StateFolder
-from hestia.store.memory import MemoryStore
 from hestia.telemetry import logs
 from hestia.telemetry.access import AccessLog
 from hestia.telemetry.recorder import LogRecorder
@@ -76,7 +76,7 @@ class Hestia:
         self.settings = settings
         self._access_stream = access_log
         self._plugins = plugins
-        self._store: Store = store or MemoryStore()
+        self._store: Store = store or store_for(settings.gateway)
         self._recorder: Recorder = recorder or LogRecorder()
         self._unix_path = unix_path
         self._tasks = Tasks()

@@ -205,7 +205,8 @@ class StoreContract:
     async def test_request_comes_back_whole(self, store: Store, again: Again) -> None:
         store.record(entry(1))
         store.record(entry(2))
-        for one in (store, (await again(OWNER))[0]):
+        for reopen in (False, True):
+            one = (await again(OWNER))[0] if reopen else store
             found = await one.request("req_1")
             assert found is not None
             assert found.id

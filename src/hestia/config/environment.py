@@ -25,10 +25,13 @@ from hestia.config.values import Flag, Many
 RESERVED: Final = ("HESTIA_", "SEMAPHORE_")
 PATH_VARIABLE: Final = "HESTIA_CONFIG_PATH"
 SERVICES_VARIABLE: Final = "HESTIA_ENV_SERVICES"
-# read by the command line or set by engines and tests, not by the configuration
+# read by the command line or clients, or set by engines and tests; not by the configuration
 _FOREIGN: Final = frozenset(
-    {"HESTIA_URL", "HESTIA_API_KEY", "HESTIA_KEY", "HESTIA_OPTIONS", "HESTIA_ENDPOINT", "HESTIA_HEALTH_URL"}
-)
+    {
+        "HESTIA_URL", "HESTIA_BASE_URL", "HESTIA_API_KEY", "HESTIA_KEY", "HESTIA_OPTIONS", "HESTIA_ENDPOINT",
+        "HESTIA_HEALTH_URL",
+    }
+)  # fmt: skip
 _FOREIGN_PREFIXES: Final = ("HESTIA_TEST_", "HESTIA_E2E_")
 _DEFINES: Final = re.compile(r"([A-Z0-9][A-Z0-9_]*)_BASE_URL")
 # keys so particular that they show a service was meant, even where nothing else names it

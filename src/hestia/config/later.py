@@ -64,8 +64,6 @@ GATEWAY: Final[dict[str, Later]] = {
     "semaphore_api_key": Later("text", _SEMAPHORE),
     "semaphore_username": Later("text", _SEMAPHORE),
     "semaphore_password": Later("text", _SEMAPHORE),
-    "retention": Later("mapping", "the stored timeline"),
-    "database_url": Later("text", "the stored timeline"),
     "access": Later("mapping", _ACCESS),
     "api_keys": Later("list", _ACCESS),
     "dashboard": Later("mapping", _ACCESS),
@@ -86,7 +84,6 @@ ENGINES: Final[dict[str, str]] = {
 }
 
 ENVIRONMENT: Final[dict[str, str]] = {
-    "HESTIA_DATABASE_URL": "the stored timeline",
     "HESTIA_API_KEYS": _ACCESS,
     "HESTIA_DASHBOARD_USERNAME": _ACCESS,
     "HESTIA_DASHBOARD_PASSWORD": _ACCESS,

@@ -286,6 +286,7 @@ class _Loader:
         self._sources = {name: node.words() for name, node in given.items()}  # after: secrets are known now
         plain = {name: getattr(keys, name) for name in GatewayKeys.model_fields}
         plain["state_dir"] = self._state_dir(keys.state_dir)
+        plain["database_url"] = self._database_url(keys.database_url)
         if keys.tls is not None:
             plain["tls"] = tls = with_paths(keys.tls, self._base)
             self._sources.update(sources_of(given["tls"]))
@@ -308,6 +309,10 @@ class _Loader:
             return os.path.join(xdg, "hestia")
         home = environ.get("HOME") or os.path.expanduser("~")
         return os.path.join(home, ".local", "state", "hestia")
+
+    def _database_url(self, written: str) -> str:
+        scheme, is_file, path = written.partition("///")
+        return f"{scheme}///{self._base / os.path.expanduser(path)}" if is_file else written
 
     # -- services ------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
-from hestia.config.rules import CorsKeys, HeadersKeys, Nested, NoWakeKeys, TlsKeys
+from hestia.config.database import DatabaseUrl
+from hestia.config.rules import CorsKeys, HeadersKeys, Nested, NoWakeKeys, RetentionKeys, TlsKeys
 from hestia.config.sizes import Size
 from hestia.config.values import (
     Address,
@@ -40,6 +41,7 @@ from hestia.core.model import (
     IdleWebSocket,
     OnCold,
     PathPolicy,
+    Retention,
     ServiceSettings,
     Tls,
 )
@@ -119,6 +121,26 @@ class GatewayKeys(Keys):
         "Folder for what survives a restart; a relative path counts from the file.",
         example="/var/lib/hestia",
         shown="$STATE_DIRECTORY, else $XDG_STATE_HOME/hestia, else ~/.local/state/hestia",
+    )
+
+    database_url: Annotated[str, DatabaseUrl()] = _key(
+        "",
+        "Where events, requests and what runs are kept: `sqlite:///` and the path of a database file, or "
+        "`memory:` for nowhere. A relative path counts from the configuration file.",
+        example="sqlite:////var/lib/hestia/hestia.db",
+        shown="`hestia.db` in `state_dir`",
+    )
+    retention: Annotated[Retention, Nested(RetentionKeys, '{"days": 30, "size": "256MiB"}')] = _key(
+        _GATEWAY.retention,
+        "How long events and requests are kept: `days`, and `size` of the database at most. What runs is "
+        "never forgotten.",
+        example={"days": 7, "size": "64MiB"},
+        shown="{days: 30, size: 256MiB}",
+    )
+    start_without_store: Annotated[bool, Flag()] = _key(
+        _GATEWAY.start_without_store,
+        "Start services although the database cannot be written, because its disk is full for instance. What "
+        "is started then may be started twice, should the gateway be killed before it can be written.",
     )
 
 

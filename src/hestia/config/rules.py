@@ -1,4 +1,4 @@
-"""Keys whose values are mappings of their own: `headers`, `no_wake` and `cors` of a service, `tls`.
+"""Keys whose values are mappings of their own: `headers`, `no_wake`, `cors` of a service, `tls`, `retention`.
 
 Each is a pydantic model, checked like the options of an engine, so that a fault is shown at its own place
 and a secret may stand wherever a text does. What the texts may say is decided in `core.rules`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,8 +21,9 @@ from pydantic import (
     model_validator,
 )
 
+from hestia.config.sizes import Size, size_text
 from hestia.config.values import Kind, Schema
-from hestia.core.model import Tls
+from hestia.core.model import Retention, Tls
 from hestia.core.rules import (
     Cors,
     Edits,
@@ -35,6 +36,8 @@ from hestia.core.rules import (
     check_response_name,
     check_value,
 )
+
+_RETENTION: Final = Retention()
 
 
 def _as_text(value: object) -> object:
@@ -167,7 +170,21 @@ class TlsKeys(_Model):
         )
 
 
-Nest = HeadersKeys | NoWakeKeys | CorsKeys | TlsKeys
+class RetentionKeys(_Model):
+    """`retention` of the gateway."""
+
+    days: Annotated[int, Field(ge=1, le=36500)] = Field(
+        default=_RETENTION.days, description="Days after which events and requests are forgotten."
+    )
+    size: Annotated[int, Size("256MiB", least=2**20)] = Field(
+        default=_RETENTION.size, description="Size of the database from which on the oldest are forgotten."
+    )
+
+    def made(self) -> Retention:
+        return Retention(days=self.days, size=self.size)
+
+
+Nest = HeadersKeys | NoWakeKeys | CorsKeys | TlsKeys | RetentionKeys
 
 
 @dataclass(frozen=True)
@@ -214,6 +231,8 @@ def plain(value: object) -> object:
         }
     if isinstance(value, Tls):
         return {name: getattr(value, name) for name in TlsKeys.model_fields}
+    if isinstance(value, Retention):
+        return {"days": value.days, "size": size_text(value.size)}
     if isinstance(value, NoWake):
         members = {"path": value.path, "method": value.method, "user_agent": value.user_agent}
         return {name: text for name, text in members.items() if text}

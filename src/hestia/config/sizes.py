@@ -17,9 +17,10 @@ _SIZE: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([A-Za-z]+)")
 
 @dataclass(frozen=True)
 class Size(Kind):
-    """Bytes, at least one."""
+    """Bytes. least: fewest allowed."""
 
     example: str = "10MiB"
+    least: int = 1
 
     @property
     def words(self) -> str:
@@ -31,8 +32,8 @@ class Size(Kind):
         if match is None or unit is None:
             raise self.wrong()
         size = int(float(match[1]) * unit)
-        if size < 1:
-            raise ValueError(f"at least one byte, such as {self.example}")
+        if size < self.least:
+            raise ValueError(f"at least {size_text(self.least)}, such as {self.example}")
         return size
 
     def schema(self) -> Schema:

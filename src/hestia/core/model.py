@@ -207,6 +207,14 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long events and requests are kept: for so many days, and not more than `size` bytes of them."""
+
+    days: int = 30
+    size: int = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
     """Settings of the gateway itself. `port` 0 picks a free one."""
 
@@ -220,6 +228,9 @@ class GatewaySettings:
     trusted_proxies: tuple[str, ...] = ()
     identity_headers: tuple[str, ...] = ()
     state_dir: str = ""
+    database_url: str = ""  # "" is `hestia.db` in the state folder
+    retention: Retention = field(default_factory=Retention)
+    start_without_store: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ Owns two files, `gateway_id` and `gateway.lock`. What else is kept there belongs
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -15,6 +14,7 @@ from typing import Final
 
 from hestia.core.errors import ConfigError
 from hestia.core.model import GatewayId
+from hestia.store.lock import Held, take
 
 _ID: Final = re.compile(r"[a-z0-9]{1,32}")
 
@@ -47,20 +47,13 @@ class StateFolder:
             self._lock = -1
 
     def _take(self) -> None:
-        lock = os.open(self._path / "gateway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            holder = os.read(lock, 32).decode("ascii", "replace").strip()
-            os.close(lock)
-            who = f"Another gateway (pid {holder})" if holder else "Another gateway"
+            self._lock = take(self._path / "gateway.lock")
+        except Held as exc:
             raise ConfigError(
-                f'{who} uses the state folder "{self._path}".',
+                f'{exc.who} uses the state folder "{self._path}".',
                 remedy=f"stop it, or run another beside it: HESTIA_STATE_DIR={self._path}-2 hestia serve",
             ) from exc
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
-        self._lock = lock
 
     def _identity(self) -> GatewayId:
         """Stamped on everything this gateway starts. Whole or not at all: written beside and renamed."""

@@ -1,12 +1,12 @@
 """What one gateway has to remember of its generations, numbers and facts: the part that is never pruned.
 
-Plain records, whoever writes them down. Every store has one and changes it at once; a durable one writes
-what `changed` names. No I/O, no threads: it belongs to the loop.
+Plain records, whoever writes them down. Every store has one and changes it at once; the durable one writes
+after it what has changed. No I/O and no locks: who shares it guards it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from hestia.core.model import InstanceId, InstanceKey, ServiceId
@@ -19,15 +19,25 @@ Place = tuple[ServiceId, InstanceId]
 class Ledger:
     """Generations not yet gone, the highest number of each instance, and facts."""
 
-    def __init__(self, memory: Memory | None = None) -> None:
-        memory = memory or Memory()
-        self.kept: dict[InstanceKey, Kept] = {one.intent.key: one for one in memory.kept}
-        self.numbers: dict[Place, int] = dict(memory.generations)
-        self.facts: dict[Fact, Mapping[str, object]] = dict(memory.facts)
+    def __init__(self) -> None:
+        self.kept: dict[InstanceKey, Kept] = {}
+        self.numbers: dict[Place, int] = {}
+        self.facts: dict[Fact, Mapping[str, object]] = {}
 
     def memory(self) -> Memory:
         """A copy of what it holds."""
         return Memory(kept=tuple(self.kept.values()), generations=dict(self.numbers), facts=dict(self.facts))
+
+    def merge(self, memory: Memory, *, apart: Set[InstanceKey | Fact]) -> None:
+        """Take in what is not known yet. apart: what has changed here and may be gone."""
+        for one in memory.kept:
+            if one.intent.key not in apart:
+                self.kept.setdefault(one.intent.key, one)
+        for fact, value in memory.facts.items():
+            if fact not in apart:
+                self.facts.setdefault(fact, value)
+        for place, number in memory.generations.items():
+            self.numbers[place] = max(number, self.numbers.get(place, 0))
 
     def intend(self, intent: Intent) -> None:
         """Remember a generation that is about to be started."""

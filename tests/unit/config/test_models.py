@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from hestia.config import later
 from hestia.config.models import BackoffKeys, EngineKeys, GatewayKeys, ServiceKeys, kind_of, spellings
+from hestia.config.rules import plain
 from hestia.config.values import Duration
 from hestia.core.model import Backoff, GatewaySettings, ServiceSettings
 
@@ -33,7 +34,7 @@ GATEWAY_CONTRACT = re.findall(
     """
     semaphore_base_url semaphore_timeout semaphore_project semaphore_api_key semaphore_username
     semaphore_password trusted_proxies allowed_hosts identity_headers tls access_log retention machines
-    placement host port log_level log_format
+    placement host port log_level log_format database_url
     """,
 )
 BACKOFF_CONTRACT = ["base", "factor", "cap", "intensity", "period", "cool_down"]
@@ -74,7 +75,7 @@ def test_the_defaults_and_the_examples_are_valid(model: type[BaseModel]) -> None
                 kind.read(example)
         if kind is not None and field.default not in (None, "", float("inf")):
             default = field.default
-            written = f"{default}s" if isinstance(kind, Duration) else default
+            written = f"{default}s" if isinstance(kind, Duration) else plain(default)
             kind.read(list(written) if isinstance(written, tuple) else written)
 
 

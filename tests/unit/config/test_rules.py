@@ -123,5 +123,5 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", [10, "10", "0MiB", "0.1B", "-1MB", "1 TB", "MiB", True, None])
 def test_what_is_no_size(text: object) -> None:
-    with pytest.raises(ValueError, match=r"size|byte"):
+    with pytest.raises(ValueError, match=r"size|at least 1B"):
         Size().read(text)

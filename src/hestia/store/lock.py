@@ -1,0 +1,41 @@
+"""A lock file that one process holds for its life, and that says who it is.
+
+The kernel gives it back when the process ends, however it ends. Owns the file's content: a pid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+
+class Held(Exception):
+    """Another process has it. holder: its pid as text, "" where it has not written it yet."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+    @property
+    def who(self) -> str:
+        """The beginning of a sentence."""
+        return f"Another gateway (pid {self.holder})" if self.holder else "Another gateway"
+
+
+def take(path: Path) -> int:
+    """Lock the file, made if there is none; close what is returned to give it back. Raises Held, OSError."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        holder = os.read(lock, 32).decode("ascii", "replace").strip()
+        os.close(lock)
+        if isinstance(exc, BlockingIOError):
+            raise Held(holder) from exc
+        raise
+    with contextlib.suppress(OSError):  # a full disk: it is locked all the same, and says nothing
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+    return lock
