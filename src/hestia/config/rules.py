@@ -177,7 +177,9 @@ class RetentionKeys(_Model):
         default=_RETENTION.days, description="Days after which events and requests are forgotten."
     )
     size: Annotated[int, Size("256MiB", least=2**20)] = Field(
-        default=_RETENTION.size, description="Size of the database from which on the oldest are forgotten."
+        default=_RETENTION.size,
+        description="Size of the database from which on the oldest are forgotten.",
+        json_schema_extra={"default": size_text(_RETENTION.size)},
     )
 
     def made(self) -> Retention:

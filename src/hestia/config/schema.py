@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from hestia.config.ids import ID
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
-from hestia.config.rules import Nested
+from hestia.config.rules import Nested, plain
 from hestia.config.values import Duration, Many, Schema, duration_text
 
 _SECRET: Schema = {
@@ -82,7 +82,7 @@ def _mapping(model: type[BaseModel]) -> Schema:
 def _about(field: FieldInfo) -> Schema:
     extra: Any = field.json_schema_extra  # Any: pydantic types it wider than we write it
     about: Schema = {"description": f"{field.description} Since {extra['since']}."}
-    default = field.default
+    default = plain(field.default)
     if isinstance(kind_of(field), Duration) and isinstance(default, int | float):
         default = duration_text(default)
     if default not in (None, "", ()):
