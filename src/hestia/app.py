@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hestia import __version__, running
@@ -30,6 +31,7 @@ from hestia.edge.limits import OpenFiles, Room, open_files_at_start, open_files_
 from hestia.edge.server import Door, EdgeServer
 from hestia.engines.registry import EngineRegistry, load_engines
 from hestia.http1.pool import Pool
+from hestia.inward.dispatch import Dispatcher
 from hestia.proxy.buffers import Buffers
 from hestia.proxy.service import DataPath
 from hestia.runtime.gateway import Gateway
@@ -118,11 +120,18 @@ class Hestia:
             version=__version__,
             closed=pool.forget,
         )
-        api = create_api(self.gateway, version=__version__, config=self._config_view)
-        control = ControlServer(api, self._control_path(), spawn=self._tasks.spawn)
+        control_path = self._control_path()
+        dispatcher = self._dispatcher(os.path.join(os.path.dirname(control_path), "edge"))
+        api = create_api(
+            self.gateway, dispatch=dispatcher.call, version=__version__, config=self._config_view
+        )
+        control = ControlServer(api, control_path, spawn=self._tasks.spawn)
         await control.start()
         cleanup.push_async_callback(control.aclose)
-        files = OpenFiles(lambda: self.open_connections + sum(dataclasses.astuple(pool.statistics())))
+        pools = (pool, dispatcher.pool)
+        files = OpenFiles(
+            lambda: self.open_connections + sum(sum(dataclasses.astuple(one.statistics())) for one in pools)
+        )
         path = partial(
             DataPath,
             leases=self.gateway,
@@ -137,11 +146,11 @@ class Hestia:
         )
         main = path(self.settings)
         self._edge = edge = EdgeServer(
-            self._doors(main, path),
+            [*self._doors(main, path), self._private_door(dispatcher, partial(path, budgets=main.budgets))],
             refuse=main.refusal,
             clock=clock,
             spawn=self._tasks.spawn,
-            swept=(pool.sweep, files.look),
+            swept=(pool.sweep, dispatcher.pool.sweep, files.look),
             room=Room(open_files_limit(), settings.trusted_proxies),
             certificate=Certificate(settings.tls) if settings.tls is not None else None,
         )
@@ -161,6 +170,26 @@ class Hestia:
                 alone = path(own, own_port=True, budgets=main.budgets)
                 doors.append(Door(handler=alone.handler, host=host, port=one.port, service=one.id))
         return doors
+
+    def _dispatcher(self, path: str) -> Dispatcher:
+        """The dispatcher of the control API, with connections of its own to the private door at `path`."""
+        dispatcher = Dispatcher(
+            path,
+            spawn=self._tasks.spawn,
+            clock=asyncio.get_running_loop().time,
+            memory=self.buffers,
+            identity=lambda: {one.lower().encode() for one in self.settings.gateway.identity_headers},
+        )
+        self._cleanup.callback(dispatcher.pool.close)
+        return dispatcher
+
+    def _private_door(self, dispatcher: Dispatcher, path: Callable[..., DataPath]) -> Door:
+        """Where dispatched requests come in: beside the control API, in a folder closed to others, so that
+        who speaks there may name the client."""
+        where = dispatcher.edge.unix_path
+        own = path(self.settings, trust_unix=True, seal=dispatcher.seal)
+        self._cleanup.callback(Path(where).unlink, missing_ok=True)
+        return Door(handler=own.handler, unix_path=where, refuse=own.refusal)
 
     def _control_path(self) -> str:
         """Where the control API listens: in the state folder, so that a gateway that was killed leaves

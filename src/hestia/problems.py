@@ -96,6 +96,9 @@ TABLE: Final[Mapping[type[e.HestiaError], Row]] = MappingProxyType(
         e.UpstreamProtocolError: Row(
             502, "Upstream sent no valid response", "head", "http_protocol_error", False, _UPSTREAM
         ),
+        e.AnswerTooLarge: Row(
+            502, "Answer too large", "body", "http_response_body_size", False, "The answer is too large."
+        ),
         e.HandshakeFailed: Row(502, "Handshake failed", "head", "http_upgrade_failed", False, _UPSTREAM),
         # -- the client's side -------------------------------------------------------------------
         e.ClientError: Row(400, "Bad request", "parse", "http_request_error", False, _REQUEST),

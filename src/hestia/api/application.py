@@ -12,9 +12,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from hestia.api import failures, gateway, services
+from hestia.api import dispatch, failures, gateway, services
 from hestia.api.boundary import Boundary
-from hestia.api.control import ConfigView, Control
+from hestia.api.control import ConfigView, Control, Dispatch
 from hestia.api.documents import OpenApi, finish
 
 DESCRIPTION = (
@@ -23,14 +23,18 @@ DESCRIPTION = (
 )
 
 
-def create_api(control: Control, *, version: str, config: Callable[[], ConfigView] = ConfigView) -> FastAPI:
+def create_api(
+    control: Control, *, dispatch: Dispatch, version: str, config: Callable[[], ConfigView] = ConfigView
+) -> FastAPI:
     """Build the application around one gateway.
 
-    config: asked at each `GET /v1/config`; hides secrets itself.
+    dispatch: makes the calls of `POST /v1/requests`. config: asked at each `GET /v1/config`; hides secrets
+    itself.
     """
     app = _assemble(version)
     app.state.control = control
     app.state.config = config
+    app.state.dispatch = dispatch
     return app
 
 
@@ -50,6 +54,7 @@ def _assemble(version: str) -> FastAPI:
         openapi_tags=[{"name": "services"}, {"name": "gateway"}],
     )
     app.include_router(services.router)
+    app.include_router(dispatch.router)
     app.include_router(gateway.router)
     failures.install(app)
     app.add_middleware(Boundary)

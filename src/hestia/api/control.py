@@ -1,11 +1,13 @@
 """What the control API needs from the rest of the gateway, as protocols and plain values.
 
-Owns no behaviour. `runtime.gateway.Gateway` fits `Control`; `app.py` hands it in.
+Owns no behaviour. `runtime.gateway.Gateway` fits `Control`, `inward.dispatch.DispatchCall` its namesake here;
+`app.py` hands both in.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +35,47 @@ class Control(Protocol):
         self, service: ServiceId, *, instance: str = "", follow: bool = False
     ) -> AsyncIterator[bytes]: ...
     def health(self) -> Health: ...
+
+
+class DispatchAnswer(Protocol):
+    """What a dispatched request came back with.
+
+    fields: lower-case names, in order. own: the gateway's answer, not the service's.
+    """
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def fields(self) -> Sequence[tuple[bytes, bytes]]: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def own(self) -> bool: ...
+
+
+class DispatchCall(Protocol):
+    """One call of the dispatcher; used in a `with`, which gives back what it counts.
+
+    take: counts `size` bytes of the call in; raises BodyTooLarge, GatewayOverloaded.
+    send: asks the service; kind: content type of `body` unless `fields` names one; caller: fields of the call
+    itself. Raises ClientError, AdmissionError, UpstreamError. Cancelled, it aborts the request.
+    """
+
+    def take(self, size: int) -> None: ...
+    async def send(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        fields: Sequence[tuple[str, str]],
+        body: bytes | None,
+        *,
+        kind: str,
+        caller: Sequence[tuple[bytes, bytes]],
+    ) -> DispatchAnswer: ...
+
+
+Dispatch = Callable[[], AbstractContextManager[DispatchCall]]
 
 
 @dataclass(frozen=True, slots=True)

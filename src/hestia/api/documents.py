@@ -16,10 +16,16 @@ OpenApi = dict[str, Any]  # a JSON document whose shape is OpenAPI's own, hence 
 
 _PROBLEMS: Final[Mapping[int, str]] = {
     400: "A value in the request cannot be used.",
+    403: "The request is refused: a page of another site may not start a cold service.",
     404: "No such service, instance or path.",
     405: "The path does not take this method.",
     413: "The body is too large.",
+    414: "The path is too long.",
+    431: "The header fields are too large or too many.",
+    502: "The service could not be reached, or its answer cannot be used.",
     503: "It could not be done now; the problem says why, and `Retry-After` when to ask again.",
+    504: "The service did not answer in time.",
+    508: "The service is this gateway itself.",
 }
 
 

@@ -173,6 +173,13 @@ ERRORS: Final[Mapping[str, ErrorText]] = {
         "The service agreed to a WebSocket but its handshake was wrong.",
         ("Ask the service directly, without the gateway.", _OUTPUT),
     ),
+    "answer_too_large": ErrorText(
+        "The service answered the dispatcher (POST /v1/requests) with more than it can hold.",
+        (
+            "Ask the service itself under /services/{serviceId}/…, which streams and has no such limit.",
+            "Ask for less at once, where the service has pages or ranges.",
+        ),
+    ),
     "bad_request": ErrorText(
         "The request, or a value in it, cannot be used. The answer names the place and what was expected.",
         (_CLIENT, "The calls of the gateway are described in /openapi.json."),

@@ -209,6 +209,61 @@ class ErrorHelp(Document):
     do: list[str] = Field(description="What to try, most likely first.")
 
 
+HeaderValues = dict[str, str | list[str]]
+
+
+class DispatchRequest(Document):
+    """A request to a service, as a document."""
+
+    service_id: str = Field(description="A configured service.", examples=["ollama"])
+    method: str = Field(description="As HTTP writes it: in capitals.", examples=["GET", "POST"])
+    path: str = Field(
+        description="Path and query at the service, percent-encoded.",
+        pattern="^/([^/].*)?$",
+        examples=["/api/tags"],
+    )
+    headers: HeaderValues | None = Field(
+        default=None,
+        description="Field names with a value, or a list where a field is sent several times. Host and what "
+        "belongs to the connection or the length of the body cannot be set.",
+        examples=[{"accept": "application/json"}],
+    )
+    body: JsonValue = Field(
+        default=None,
+        description='A string is sent as it is, `{"base64": …}` as its bytes, any other value as JSON; null '
+        "or left out is no body. Its `content-type` is text/plain, none or application/json, unless "
+        "`headers` has one.",
+        examples=[{"model": "llama2", "prompt": "Hello world"}],
+    )
+
+
+class DispatchAnswer(Document):
+    """The answer of a service, as a document."""
+
+    status: int = Field(ge=200, le=599, examples=[200])
+    headers: HeaderValues = Field(
+        description="By lower-case name; a list where the service sent a field several times. "
+        "`content-length` is that of the body as it came.",
+        examples=[{"content-type": "application/json"}],
+    )
+    body: JsonValue = Field(
+        description="JSON as JSON, text in UTF-8 as a string, anything else and what is compressed as "
+        '`{"base64": …}`; null where there is none.',
+        examples=[{"models": []}],
+    )
+
+
+class Accepted(Document):
+    """Not waited for, as `Prefer: respond-async` asked: the start goes on."""
+
+    service_id: str
+    request_id: str
+    state: Literal["starting"]
+    queue_pending: int = Field(description="Requests that wait for an instance.", ge=0)
+    estimated_ready_ms: int | None = Field(description="Time until it is hot, when known.", ge=0)
+    status: str = Field(description="Path to ask at.", examples=["/v1/services/ollama/status"])
+
+
 class Problem(BaseModel):
     """Every error the gateway makes itself (RFC 9457). Fields are absent where they do not apply."""
 

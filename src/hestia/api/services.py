@@ -82,14 +82,19 @@ async def service_of(
     ],
 ) -> ServiceId:
     """The service named in the path. Raises ServiceNotFound with the nearest id."""
-    known = control_of(request).services()
-    service = ServiceId(service_id)
+    return find_service(control_of(request), service_id)
+
+
+def find_service(control: Control, name: str) -> ServiceId:
+    """The configured service of this name. Raises ServiceNotFound with the nearest id."""
+    known = control.services()
+    service = ServiceId(name)
     if service in known:
         return service
-    near = nearest(service_id, known)
+    near = nearest(name, known)
     hint = f'The nearest is "{near}".' if near else _listed(known)
     raise ServiceNotFound(
-        f"There is no service {quoted(service_id)}. {hint}",
+        f"There is no service {quoted(name)}. {hint}",
         remedy="`hestia status` lists all services; a new one goes under `services:` in hestia_config.yml.",
     )
 

@@ -20,7 +20,6 @@ from typing import Final, Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from hestia.bridge.call import Call
 from hestia.bridge.heads import asgi_fields, hides_body, is_chunked, request_head, request_id
 from hestia.bridge.relay import answer_problem, download, upload
 from hestia.bridge.socket import Socket, refuse, relay_refusal
@@ -28,6 +27,7 @@ from hestia.config import ConfigProblems
 from hestia.core.errors import BadFraming, ClientGone, GatewayDraining, HestiaError
 from hestia.core.model import Endpoint
 from hestia.http1.pool import Pool
+from hestia.inward.call import Call
 from hestia.runtime.tasks import Tasks
 
 SWEEP_INTERVAL: Final = 1.0  # seconds

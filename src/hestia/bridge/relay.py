@@ -10,10 +10,10 @@ import logging
 
 from starlette.types import Receive, Send
 
-from hestia.bridge.call import Call
 from hestia.core.errors import HestiaError
 from hestia.http1.framing import LAST_CHUNK, encode_chunk
 from hestia.http1.heads import Field, Response
+from hestia.inward.call import Call
 from hestia.problems import render
 
 log = logging.getLogger(__name__)

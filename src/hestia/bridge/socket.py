@@ -15,10 +15,10 @@ from starlette.types import Message, Receive, Scope, Send
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
-from hestia.bridge.call import Call
 from hestia.bridge.heads import asgi_fields
 from hestia.core.errors import HandshakeFailed, HestiaError
 from hestia.http1.heads import Field, Response
+from hestia.inward.call import Call
 from hestia.problems import render
 
 CLOSE_TIMEOUT: Final = 5.0  # seconds for the service to answer a close (TO-14)

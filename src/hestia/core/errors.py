@@ -290,6 +290,12 @@ class HandshakeFailed(UpstreamProtocolError):
     code = "upstream_handshake_failed"
 
 
+class AnswerTooLarge(UpstreamError):
+    """The answer does not fit where it has to be held whole (the dispatcher)."""
+
+    code = "answer_too_large"
+
+
 # -- the client's side -------------------------------------------------------------------------
 
 

@@ -21,12 +21,15 @@ log = logging.getLogger(__name__)
 SWEEP_INTERVAL: Final = 1.0  # seconds (TO-18)
 CUT_LIMIT: Final = 1.0  # seconds the loop gets to report connections that were cut
 
+Refuse = Callable[[HestiaError, ClientConnection], bytes]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
     """One place to listen: on TCP, or on a unix socket when `unix_path` is given. handler: of its requests.
 
     service: whose door it is, "" for the gateway's own; for whoever has to say that it cannot be opened.
+    refuse: as the server's, where this door has one of its own.
     """
 
     handler: Handler
@@ -34,6 +37,7 @@ class Door:
     port: int = 0
     unix_path: str = ""
     service: str = ""
+    refuse: Refuse | None = None
 
 
 class EdgeServer:
@@ -47,7 +51,7 @@ class EdgeServer:
         self,
         doors: Sequence[Door],
         *,
-        refuse: Callable[[HestiaError, ClientConnection], bytes],
+        refuse: Refuse,
         clock: Callable[[], float],
         spawn: Spawn,
         swept: Sequence[Callable[[float], None]] = (),
@@ -118,9 +122,13 @@ class EdgeServer:
         return len(self._connections)
 
     def _make(self, door: Door | None = None, opened: Opened | None = None) -> ClientConnection:
-        handler = (door or self._doors[0]).handler
+        door = door or self._doors[0]
         return ClientConnection(
-            handler, self._refuse, clock=self._clock, opened=opened or self._opened, closed=self._closed
+            door.handler,
+            door.refuse or self._refuse,
+            clock=self._clock,
+            opened=opened or self._opened,
+            closed=self._closed,
         )
 
     def _opened(self, connection: ClientConnection) -> bool:

@@ -85,7 +85,8 @@ class DataPath:
 
     control: the control API's private endpoint. on_done: takes the record of each request that ended.
     buffers: counts the bodies that are held. trust_unix: whether who speaks over a unix socket may name the
-    client (the bridge). is_full: whether no further connection to a service may be opened (LI-14).
+    client (the bridge, the dispatcher). seal: gives a line for the head of each own answer; it gets the body
+    that a HEAD is not sent. is_full: whether no further connection to a service may be opened (LI-14).
     own_port: behind the port of the one service that the settings have. budgets: of further attempts, one for
     each service, whichever port its requests come in by.
     """
@@ -102,6 +103,7 @@ class DataPath:
         buffers: Buffers | None = None,
         pseudonym: str = "hestia",
         trust_unix: bool = False,
+        seal: Callable[[bytes], bytes] = lambda _: b"",
         is_full: Callable[[], bool] = lambda: False,
         own_port: bool = False,
         budgets: dict[ServiceId, Budget] | None = None,
@@ -127,6 +129,7 @@ class DataPath:
         self._trusted: tuple[Network, ...] = ()
         self._identity: frozenset[bytes] = frozenset()
         self._trust_unix = trust_unix
+        self._seal = seal
         self.in_flight = 0
         self.update(settings)
 
@@ -319,8 +322,8 @@ class DataPath:
         return self._answer(
             status,
             fields,
-            b"" if request.method == b"HEAD" else body,
-            length=len(body),
+            body,
+            head=request.method == b"HEAD",
             request_id=exchange.id,
             last=last if keep else b"\r\nconnection: close",
         )
@@ -330,21 +333,20 @@ class DataPath:
         request_id = self.new_id()
         status, fields, body = self.problem(error, request_id)
         self._on_done(RequestRecord(time.time(), "", request_id, b"", "none", b"", status, code=error.code))
-        return self._answer(
-            status, fields, body, length=len(body), request_id=request_id, last=b"\r\nconnection: close"
-        )
+        last = b"\r\nconnection: close"
+        return self._answer(status, fields, body, head=False, request_id=request_id, last=last)
 
     def _answer(
-        self, status: int, fields: list[Field], body: bytes, *, length: int, request_id: bytes, last: bytes
+        self, status: int, fields: list[Field], body: bytes, *, head: bool, request_id: bytes, last: bytes
     ) -> bytes:
         parts = [b"HTTP/1.1 %d " % status, _reason(status), self.date_line()]
         for name, value in fields:
             if name not in (b"content-length", b"x-request-id"):
                 parts += (b"\r\n", name, b": ", value)
-        parts += (b"\r\nx-request-id: ", request_id)
+        parts += (self._seal(body if head else b""), b"\r\nx-request-id: ", request_id)
         if status != 204:
-            parts.append(b"\r\ncontent-length: %d" % length)
-        parts += (last, b"\r\n\r\n", body)
+            parts.append(b"\r\ncontent-length: %d" % len(body))
+        parts += (last, b"\r\n\r\n", b"" if head else body)
         return b"".join(parts)
 
     # -- life ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from hestia.api.application import create_api
 from hestia.api.control import ConfigRow, ConfigView
 from tests.fakes.control import FakeControl, service_status
+from tests.fakes.dispatch import FakeDispatch
 
 
 @pytest.fixture
@@ -19,7 +20,12 @@ def control() -> FakeControl:
 
 
 @pytest.fixture
-def api(control: FakeControl) -> FastAPI:
+def dispatch() -> FakeDispatch:
+    return FakeDispatch()
+
+
+@pytest.fixture
+def api(control: FakeControl, dispatch: FakeDispatch) -> FastAPI:
     view = ConfigView(
         path="hestia_config.yml",
         rows=(
@@ -28,7 +34,7 @@ def api(control: FakeControl) -> FastAPI:
         ),
         warnings=("access control is off",),
     )
-    return create_api(control, version="0.1.0", config=lambda: view)
+    return create_api(control, dispatch=dispatch.call, version="0.1.0", config=lambda: view)
 
 
 @pytest.fixture

@@ -134,6 +134,7 @@ async def test_large_body_is_refused(client: httpx.AsyncClient) -> None:
         ("GET", "/v1/services/ollama/start", "POST"),
         ("DELETE", "/v1/services/ollama/status", "GET"),
         ("POST", "/healthz", "GET"),
+        ("GET", "/v1/requests", "POST"),
     ],
 )
 async def test_wrong_method_is_405_with_the_right_one(
@@ -154,7 +155,7 @@ async def test_wrong_method_is_405_with_the_right_one(
         "/favicon.ico",
         "/v1/metrics",
         "/v1/events",
-        "/v1/requests",
+        "/v1/request",
         "/v1/strategies",
         "/v1/machines",
         "/docs",

@@ -13,8 +13,11 @@ from fastapi import FastAPI
 
 from hestia import __version__
 from hestia.api.application import openapi_document
-from hestia.core.errors import EngineUnavailable, GatewayDraining, StartTimeout
+from hestia.core import errors
+from hestia.core.errors import EngineUnavailable, GatewayDraining, HestiaError, StartTimeout
+from hestia.problems import render
 from tests.fakes.control import FakeControl, service_status
+from tests.fakes.dispatch import Answer, FakeDispatch
 
 DOCUMENT = openapi_document(__version__)
 PUBLISHED = Path(__file__).parents[3] / "docs" / "openapi.json"
@@ -64,6 +67,41 @@ CALLS: list[tuple[str, str, str, int, str]] = [
     ("/v1/services/{serviceId}/logs", "get", "", 503, "refusing"),
 ]
 
+DISPATCH = ("/v1/requests", "post")
+CALL = {"serviceId": "ollama", "method": "GET", "path": "/api/tags"}
+TYPED = [(b"content-type", b"application/json")]
+ACCEPTED = b"""{"serviceId": "ollama", "requestId": "r", "state": "starting", "queuePending": 1,
+    "estimatedReadyMs": null, "status": "/v1/services/ollama/status"}"""
+
+
+def own(error: HestiaError) -> Answer:
+    """What the edge answers instead of the service."""
+    status, fields, body = render(error, request_id="r")
+    return Answer(status, fields, body, own=True)
+
+
+# status, what the dispatcher comes back with: one call per documented answer of it
+DISPATCHED: list[tuple[int, Answer | HestiaError]] = [
+    (200, Answer(200, TYPED, b'{"a": [1, null, "x"]}')),
+    (200, Answer(404, [(b"a", b"1"), (b"a", b"2")], b"\xff")),
+    (200, Answer(204, [], b"")),
+    (202, Answer(202, TYPED, ACCEPTED, own=True)),
+    (400, errors.BadRequest("Wrong.")),
+    (400, own(errors.PathRejected("Wrong."))),
+    (403, own(errors.CrossSiteWake("Wrong."))),
+    (404, errors.ServiceNotFound("None.")),
+    (405, own(errors.MethodNotAllowed("Wrong."))),
+    (413, errors.BodyTooLarge("Large.")),
+    (414, errors.TargetTooLong("Long.")),
+    (431, errors.HeadTooLarge("Large.")),
+    (502, errors.AnswerTooLarge("Large.")),
+    (502, own(errors.ConnectFailed("Gone.", service_id="ollama", cause="refused"))),
+    (503, own(errors.QueueFull("Full.", retry_after=2.0, service_id="ollama"))),
+    (503, errors.GatewayOverloaded("Full.", retry_after=1.0)),
+    (504, own(errors.UpstreamTimeout("Slow."))),
+    (508, own(errors.LoopDetected("Back."))),
+]
+
 
 def check(response: httpx.Response, operation: dict[str, Any]) -> None:
     """The answer's status, media type and body are among those the document gives."""
@@ -110,6 +148,50 @@ async def test_every_documented_answer_is_given_and_valid(
     check(response, DOCUMENT["paths"][path][method])
 
 
+@pytest.mark.parametrize(("status", "outcome"), DISPATCHED)
+async def test_every_documented_answer_of_the_dispatcher_is_valid(
+    client: httpx.AsyncClient, dispatch: FakeDispatch, status: int, outcome: Answer | HestiaError
+) -> None:
+    dispatch.answer = outcome
+    path, method = DISPATCH
+    response = await client.post(path, json=CALL)
+    assert response.status_code == status
+    check(response, DOCUMENT["paths"][path][method])
+
+
+CALL_SCHEMA = DOCUMENT["paths"]["/v1/requests"]["post"]["requestBody"]["content"]["application/json"][
+    "schema"
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "taken"),
+    [
+        ({}, True),
+        ({"headers": {"a": "b", "c": ["d"]}, "body": {"x": [1, None]}}, True),
+        ({"headers": None, "body": "text"}, True),
+        ({"body": {"base64": "AA=="}}, True),
+        ({"path": None}, False),
+        ({"headers": {"a": 1}}, False),
+        ({"headers": []}, False),
+        ({"serviceid": "a"}, False),
+    ],
+)
+async def test_calls_of_the_dispatcher_are_taken_as_the_document_says(
+    client: httpx.AsyncClient, change: dict[str, Any], taken: bool
+) -> None:
+    call = {**CALL, **change}
+    assert jsonschema.Draft202012Validator(CALL_SCHEMA).is_valid(call) == taken
+    assert ((await client.post("/v1/requests", json=call)).status_code == 200) == taken
+
+
+def test_paths_of_the_dispatcher_are_those_that_it_takes() -> None:
+    """tests/integration/test_dispatcher.py shows what it does with others."""
+    schema = jsonschema.Draft202012Validator(CALL_SCHEMA)
+    assert all(schema.is_valid({**CALL, "path": path}) for path in ("/", "/a", "/a//b?x=/"))
+    assert not any(schema.is_valid({**CALL, "path": path}) for path in ("", "a", "//a", "http://a/"))
+
+
 def test_every_documented_answer_is_called_above() -> None:
     documented = {
         (path, method, int(status))
@@ -117,7 +199,8 @@ def test_every_documented_answer_is_called_above() -> None:
         for method, operation in item.items()
         for status in operation["responses"]
     }
-    assert documented == {(path, method, status) for path, method, _, status, _ in CALLS}
+    called = {(path, method, status) for path, method, _, status, _ in CALLS}
+    assert documented == called | {(*DISPATCH, status) for status, _ in DISPATCHED}
 
 
 @pytest.mark.parametrize("path", ["/v1", "/help/errors", "/help/errors/queue_full"])
@@ -165,7 +248,7 @@ def test_every_call_has_a_name_and_a_description() -> None:
 
 
 def test_calls_of_later_issues_are_absent() -> None:
-    for word in ("metrics", "events", "requests", "strategies", "machines", "reload"):
+    for word in ("metrics", "events", "requests/", "strategies", "machines", "reload"):
         assert not [path for path in DOCUMENT["paths"] if word in path]
 
 

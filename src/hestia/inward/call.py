@@ -1,4 +1,4 @@
-"""One request to the edge over the private socket: our HTTP/1.1 client, made awaitable.
+"""One request to our own edge over a private socket: our HTTP/1.1 client, made awaitable.
 
 Owns the connection of one exchange and the bytes nobody took yet, both bounded. What is written and what
 the answer means is the relays' business.
