@@ -153,7 +153,7 @@ class Socket:
 
 async def relay_refusal(call: Call, scope: Scope, send: Send, head: Response, identifier: bytes) -> None:
     """The edge or the service answered the handshake with something else: hand that on whole."""
-    body = b""
+    body = bytearray()
     try:
         while len(body) <= REFUSAL_MAX and (data := await call.read()):
             body += data
@@ -166,7 +166,7 @@ async def relay_refusal(call: Call, scope: Scope, send: Send, head: Response, id
         await refuse(scope, send, too_long, identifier)
         return
     fields = asgi_fields(head, identifier, framed=False)
-    await _answer(scope, send, head.status, fields, body)
+    await _answer(scope, send, head.status, fields, bytes(body))
 
 
 async def refuse(scope: Scope, send: Send, error: HestiaError, identifier: bytes) -> None:
