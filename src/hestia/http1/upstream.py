@@ -232,7 +232,8 @@ class UpstreamConnection(asyncio.Protocol):
                 )
                 return
             self._surplus = True
-        if self.exchange is not exchange:
+        exchange = self.exchange  # another one, where the answer is kept for later
+        if exchange is None:
             return
         if self._head is None:
             self._between_heads(exchange, data)

@@ -1,13 +1,12 @@
 """The attempts of one request: which upstream, which connection, and what follows when one fails.
 
-Owns the way from a lease to a written request, the further attempts that the matrix in `retry` allows, and
-the fallback after them. Bytes are moved in `relay`; the queue, the answers made here and the end of it all
-are `exchange`'s business. Source: proxy-semantics RF, CQ-13, CP-06.
+Owns the way from a lease to a written request, and the further attempts that the matrix in `retry` allows.
+What follows behind the last one is `resort`'s business, bytes are moved in `relay`; the queue, the answers
+made here and the end of it all are `exchange`'s. Source: proxy-semantics RF, CQ-13, CP-06.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from abc import abstractmethod
@@ -15,11 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from hestia.core.errors import (
     AdmissionError,
-    EngineError,
     HestiaError,
     InternalError,
-    StartError,
-    StoreUnavailable,
     UpstreamError,
     UpstreamTimeout,
 )
@@ -27,33 +23,31 @@ from hestia.core.lease import Lease
 from hestia.core.model import InstanceId
 from hestia.core.routing import Route, RouteKind
 from hestia.http1.framing import CHUNKED, LAST_CHUNK, NO_BODY, encode_chunk
+from hestia.http1.heads import Response
 from hestia.http1.upstream import UpstreamConnection
 from hestia.proxy import retry, rewrite
 from hestia.proxy.buffers import Copy
-from hestia.proxy.relay import HANDSHAKE_TIMEOUT, NEVER, Relay
+from hestia.proxy.kept import Kept
+from hestia.proxy.relay import HANDSHAKE_TIMEOUT
+from hestia.proxy.resort import Resorts, both
 from hestia.proxy.retry import IDEMPOTENT, REFUSED_PAUSE, Failure, Verdict
 from hestia.proxy.rewrite import Upstream
 
 if TYPE_CHECKING:
-    from hestia.http1.pool import Dial
+    pass
 
 log = logging.getLogger(__name__)
 
 CONTROL_CONNECT_TIMEOUT: Final = 5.0  # seconds; a unix socket in this process
 REFUSED_AFTER_HOT: Final = 2.0  # seconds after hot in which a refused connect is tried again (CQ-13)
-_NOT_STARTED: Final = (StartError, EngineError, StoreUnavailable)
 
 
-class Attempts(Relay):
+class Attempts(Resorts):
     """The middle of an exchange; its fields are set in `Exchange`."""
 
-    __slots__ = ("_dial", "_ended", "_failed", "_timer", "quiet")
+    __slots__ = ("quiet",)
 
     quiet: bool  # it neither starts its service nor keeps it up (CQ-11)
-    _dial: Dial | None
-    _timer: asyncio.TimerHandle | None
-    _failed: dict[InstanceId, HestiaError]
-    _ended: bool
 
     @abstractmethod
     def _wait(self) -> None:
@@ -100,7 +94,7 @@ class Attempts(Relay):
     def _dial_anew(self, upstream: Upstream) -> None:
         route = self._route()
         if route is not None and self._path.is_full():
-            self.fail(
+            self._give_up(
                 AdmissionError(
                     "The gateway has nearly as many files open as the system lets it.",
                     remedy="raise the limit: LimitNOFILE= of its unit, or ulimit -Hn",
@@ -115,9 +109,6 @@ class Attempts(Relay):
             self._dialled,
             tls_verify=route.settings.tls_verify if route is not None else True,
         )
-
-    def _route(self) -> Route | None:
-        return self._match.route if self._match is not None else None
 
     def broke(self) -> None:
         """A bug of ours, already logged: 500 before a head was written, else truncation (T-ER-04)."""
@@ -145,7 +136,7 @@ class Attempts(Relay):
         """Nothing was sent, so any method may try again (RF): here, then on the next instance."""
         lease, clock = self._lease, self._path.clock
         if lease is None:
-            self.fail(_both(self._fallback, error) if self._fallback is not None else error)
+            self._give_up(both(self._fallback, error) if self._fallback is not None else error)
             return
         if error.cause == "refused" and clock() - lease.use.hot_since < REFUSED_AFTER_HOT:
             self._attempts -= 1
@@ -153,7 +144,7 @@ class Attempts(Relay):
             return
         self._path.leases.connect_failed(lease, error)
         if not self._once_more(Failure.UNSENT, error):
-            self.fail(error)
+            self._give_up(error)
 
     def _knock(self) -> None:
         """The listener of a fresh start may lag behind its probe."""
@@ -245,21 +236,27 @@ class Attempts(Relay):
             return
         failure = Failure.STALE if self.reused else Failure.BROKEN
         if not (clean and self._once_more(failure, error)):
-            self.fail(error)
+            self._give_up(error)
 
-    def _discards(self, status: int) -> bool:
-        """Whether an answer of 400 or more is dropped unread, because the request is sent again (RF-08)."""
-        lease, route, connection = self._lease, self._route(), self._connection
-        if lease is None or route is None or connection is None:
+    def _discards(self, head: Response) -> bool:
+        """Whether an answer of 400 or more is put aside, because the request is sent again; it is kept in
+        case that no other comes (RF-07)."""
+        lease, route, connection, upstream = self._lease, self._route(), self._connection, self._upstream
+        if lease is None or route is None or connection is None or upstream is None:
             return False
-        failure = retry.status_failure(status, route.settings, warm=lease.use.warm)
-        if failure is None:
+        failure = retry.status_failure(head.status, route.settings, warm=lease.use.warm)
+        if failure is None or self._given:
             return False
+        before, lasting = self._kept, head.lasting
+        self._kept = kept = Kept(head, connection, upstream, self._path.buffers)
         self._connection = None
-        if self._once_more(failure, UpstreamError(f"The service at {connection.where} answered {status}.")):
-            connection.abort()
+        error = UpstreamError(f"The service at {connection.where} answered {head.status}.")
+        if self._once_more(failure, error):
+            if before is not None:
+                before.drop()
             return True
-        self._connection = connection
+        self._connection = kept.hand_over(self)
+        self._kept, head.lasting = before, lasting
         return False
 
     def _too_slow(self) -> None:
@@ -275,7 +272,7 @@ class Attempts(Relay):
             cause="timeout",
         )
         if not self._once_more(Failure.SLOW, error):
-            self.fail(error)
+            self._give_up(error)
 
     def _once_more(self, failure: Failure, error: HestiaError) -> bool:
         """Send the request again if matrix, count, time and budget allow it, else to the fallback. False:
@@ -326,27 +323,6 @@ class Attempts(Relay):
             self._take_again()
         return True
 
-    def _give_back(self, lease: Lease, error: HestiaError) -> None:
-        """Release the lease of an attempt that failed; another instance is preferred for the next."""
-        route = self._route()
-        assert route is not None
-        self._failed[lease.use.key.instance] = error
-        if len(self._failed) == len(route.settings.instances):
-            self._failed.clear()
-        lease.holder = None
-        self._lease = None
-        self._path.leases.release(lease)
-
-    def _rewind(self) -> None:
-        """The next attempt begins with the same body, and its waits have deadlines of their own (CQ-08)."""
-        self._deadline = NEVER
-        copy, self._copy = self._copy, None
-        if copy is not None:
-            parts = copy.parts
-            copy.free()
-            for data in parts:
-                self._to_spool(data)
-
     def _fresh(self) -> None:
         """Once more on a connection that was never used."""
         assert self._upstream is not None
@@ -374,43 +350,3 @@ class Attempts(Relay):
             return None
         rest = [one.id for one in route.settings.instances if one.id not in self._failed]
         return tuple(rest) or None
-
-    # -- the last resort -----------------------------------------------------------------------
-
-    def _refused(self, error: HestiaError) -> None:
-        """There is no lease to be had: what could not be started may have a fallback."""
-        if not (isinstance(error, _NOT_STARTED) and self.falls_back(error)):
-            self.fail(error)
-
-    def falls_back(self, error: HestiaError) -> bool:
-        """Send the request to `fallback_url`, if there is one and it was not asked yet (RF-06)."""
-        match, route = self._match, self._route()
-        if match is None or route is None or self._fallback is not None or not route.settings.fallback_url:
-            return False
-        if self._ended:
-            return False
-        self._fallback = error
-        if self._lease is not None:
-            self._give_back(self._lease, error)
-        self._rewind()
-        self.t_leased = self._path.clock()
-        self._upstream = self._path.fallback(match, route)
-        log.info(
-            "A request goes to the fallback %s: %s",
-            self._upstream.endpoint,
-            error.detail,
-            extra={"event_type": "failover", "service_id": route.service, "request_id": self.request_id},
-        )
-        self._connect()
-        return True
-
-
-def _both(first: HestiaError, second: UpstreamError) -> HestiaError:
-    """What to say when neither the service nor its fallback can be reached; its own reason leads."""
-    if isinstance(first, _NOT_STARTED):
-        first = first.twin()  # it is told to others too
-        first.detail += f" Its fallback cannot be reached either: {second.detail}"
-        return first
-    second.remedy = "start the service, or correct its fallback_url"
-    second.detail = f"{first.detail} Its fallback cannot be reached either: {second.detail}"
-    return second

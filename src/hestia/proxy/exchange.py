@@ -2,8 +2,8 @@
 
 There is no task: the client's connection, the queue, the pool and the upstream's connection call in, each
 in a plain function. Whatever the ending, `_end` runs once and gives everything back. Owns the order of
-things; bytes are moved in `relay`, attempts made in `attempts`, heads written in `rewrite`, and the wait for
-a cold service decided in `waiting`.
+things; bytes are moved in `relay`, attempts made in `attempts`, last resorts taken in `resort`, heads
+written in `rewrite`, and the wait for a cold service decided in `waiting`.
 
 Walk: begin → (waiting) → leased → (dialling) → connected → response_head → relay → end.
 Source: proxy-semantics CQ, CA, UP, WS, NB.
@@ -14,10 +14,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hestia.core.errors import (
+    AdmissionError,
     BadFraming,
     BadRequest,
     ClientGone,
     ExpectationFailed,
+    GatewayDraining,
     HandshakeFailed,
     HestiaError,
     RequestTimeout,
@@ -92,7 +94,9 @@ class Exchange(Attempts):
             request.passing += rules.request.lines
 
     def answer(self, status: int, fields: list[Field], body: bytes = b"", *, code: str = "") -> None:
-        """Answer here and now, instead of the service."""
+        """Answer here and now, instead of the service: unless that gave an answer before."""
+        if self._kept is not None and self._resorts(AdmissionError("The service is not hot any more.")):
+            return
         self.status, self.code = status, code
         keep = self._keeps()
         self._client.write(self._path.own_answer(self, status, fields, body, keep=keep))
@@ -149,7 +153,7 @@ class Exchange(Attempts):
                 self._unsent = left
                 self._client.expect_body()
                 return
-            self.fail(
+            self._give_up(
                 UpstreamTimeout(
                     f"The service at {connection.where} does not take the request's body.",
                     remedy="look whether it hangs: hestia logs",
@@ -172,8 +176,13 @@ class Exchange(Attempts):
             connection, self._connection = self._connection, None
             connection.abort()
             kind = HandshakeFailed if self._upgrade else UpstreamProtocolError
-            self.fail(kind(f"The 101 answer of {connection.where} does not fit what the client asked for."))
+            self._give_up(
+                kind(f"The 101 answer of {connection.where} does not fit what the client asked for.")
+            )
             return
+        if self._kept is not None:
+            self._kept.drop()
+            self._kept = None
         self.status = 101
         self.t_head = self._path.clock()
         self._deadline = NEVER
@@ -235,13 +244,31 @@ class Exchange(Attempts):
         if self._socket is not None:
             self._socket.abort("gateway")
         elif self._head is None:
-            self.fail(reason)
+            if self._kept is not None and (self._kept.is_whole or not isinstance(reason, GatewayDraining)):
+                self._give_up(reason)
+            else:
+                self.fail(reason)
         else:
             self._cut("gateway", reason.code)
 
     def close_socket(self) -> None:
         if self._socket is not None:
             self._socket.close()
+
+    def _stop_trying(self) -> None:
+        """Leave the queue, the dial and the pause between two attempts; drop an answer that is kept."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.drop()
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and self._match is not None and self._match.route is not None:
+            self._path.leases.leave(self._match.route.service, waiter)
+        dial, self._dial = self._dial, None
+        if dial is not None:
+            self._path.pool.give_up(dial)
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
     # -- endings -------------------------------------------------------------------------------
 
@@ -293,15 +320,13 @@ class Exchange(Attempts):
             return
         self._ended = True
         self._deadline = NEVER
-        if self._waiter is not None and self._match is not None and self._match.route is not None:
-            self._path.leases.leave(self._match.route.service, self._waiter)
-            self._waiter = None
-        if self._dial is not None:
-            self._path.pool.give_up(self._dial)
-            self._dial = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if (
+            self._waiter is not None
+            or self._dial is not None
+            or self._timer is not None
+            or self._kept is not None
+        ):
+            self._stop_trying()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()

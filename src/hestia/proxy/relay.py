@@ -30,6 +30,7 @@ from hestia.http1.heads import Field, Request, Response
 from hestia.http1.upstream import UpstreamConnection
 from hestia.proxy import rewrite
 from hestia.proxy.buffers import SPOOL_LIMIT, Copy
+from hestia.proxy.kept import Kept
 from hestia.proxy.rewrite import Upstream
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Relay(ABC):
         "_framing",
         "_given",
         "_head",
+        "_kept",
         "_lease",
         "_match",
         "_out",
@@ -109,6 +111,7 @@ class Relay(ABC):
         self._unwanted = False  # the service has refused the rest of the body by its answer (CA-07)
         self._copy: Copy | None = None  # of the body, while the request may be sent again
         self._rules: Rules | None = None
+        self._kept: Kept | None = None  # an answer of the service, while another attempt is made
         self._fallback: HestiaError | None = None  # why it went to the fallback; None while it did not
         self._given = False  # something of an answer was given to the client
         self._end_of_body = request.length == NO_BODY
@@ -123,8 +126,12 @@ class Relay(ABC):
         """Verify a 101 and splice, or say that the connection ends behind a refusal."""
 
     @abstractmethod
-    def _discards(self, status: int) -> bool:
+    def _discards(self, head: Response) -> bool:
         """Whether an answer of 400 or more is not the one, because the request is sent again."""
+
+    @abstractmethod
+    def _give_up(self, error: HestiaError, *, keep: bool = True) -> None:
+        """No further attempt: the last answer of the service, if it gave one; else `fail`."""
 
     @abstractmethod
     def fail(self, error: HestiaError, *, keep: bool = True) -> None:
@@ -154,7 +161,7 @@ class Relay(ABC):
         connection = self._connection
         if connection is None or self._upgrade:
             if not self._spooled and self._path.buffers.full:
-                self.fail(_overloaded(), keep=False)
+                self._give_up(_overloaded(), keep=False)
                 return
             self._to_spool(data)
             if self._spooled >= SPOOL_LIMIT:
@@ -217,7 +224,7 @@ class Relay(ABC):
                 if self._copy is not None:  # nothing is sent again now
                     self._copy.free()
             return
-        if head.status >= 400 and self._discards(head.status):
+        if head.status >= 400 and self._discards(head):
             return
         if self._rules is not None and self._rules.response is not None:
             rewrite.edit(head, self._rules.response)
@@ -225,11 +232,14 @@ class Relay(ABC):
             self._upgrade_head(head)
             if head.status == 101:
                 return
+        if self._kept is not None:
+            self._kept.drop()
+            self._kept = None
         self._head = head
         self.status = head.status
         self.t_head = self._path.clock()
         # the control API may stream as slowly as it likes
-        is_timed = self._lease is not None or self._fallback is not None
+        is_timed = self._match is not None and self._match.route is not None
         self._deadline = self.t_head + BODY_GAP if is_timed else NEVER
         if self._copy is not None:
             self._copy.free()
