@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hestia.core.errors import StartFailed
+from tests.fakes.facts import eventually
 from tests.fakes.http_upstream import HttpUpstream
 
 from .assertions import still_serves, untouched
@@ -73,6 +74,18 @@ async def test_ss_09_a_caller_that_leaves_aborts_the_request(
     client.reset() if how == "reset" else await client.close()
     await upstream.until(lambda: bool(upstream.connections[0].ended), "the upstream to be told")
     await gw.at_rest()
+
+
+async def test_a_caller_that_leaves_in_the_middle_of_its_call_is_no_failure(
+    gw: Gateway, upstream: HttpUpstream, connect: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await connect(gw)
+    await client.send(call(body="x" * 100_000)[:-50_000])
+    await eventually(lambda: gw.hestia.buffers.held > 0, "the call to be taken in")
+    await client.close()
+    await eventually(lambda: gw.hestia.buffers.held == 0, "it to be given back")
+    await untouched(upstream)
+    assert [one for one in caplog.records if one.levelname == "ERROR"] == []
 
 
 async def test_a_full_queue_answers_as_it_answers_everybody(

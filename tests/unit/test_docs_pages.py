@@ -16,6 +16,7 @@ from hestia.config.models import BackoffKeys, EngineKeys, GatewayKeys, ServiceKe
 from hestia.core import errors
 from hestia.edge import connection, limits
 from hestia.http1 import heads, pool, target, upstream
+from hestia.inward import dispatch
 from hestia.problems import TABLE
 from hestia.proxy import attempts, buffers, relay, retry
 
@@ -146,6 +147,7 @@ def test_proxy_page_names_real_codes_with_their_status() -> None:
          (attempts.REFUSED_AFTER_HOT, retry.REFUSED_PAUSE) == (2, 0.05)),
         ("within a second of its last", pool.NONIDEMPOTENT_IDLE == 1),
         ("(103 and the like, 16 at", upstream.INTERIM_LIMIT == 16),
+        ("A call may have 4 MiB", dispatch.BODY_MAX == dispatch.ANSWER_MAX == 4 * 1024 * 1024),
     ],
 )  # fmt: skip
 def test_proxy_page_gives_the_numbers_of_the_code(line: str, value: bool) -> None:

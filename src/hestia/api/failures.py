@@ -12,12 +12,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Scope
 
 from hestia.api import pages
 from hestia.api.names import QUOTE_LIMIT, quoted
-from hestia.core.errors import BadRequest, HestiaError, InternalError, MethodNotAllowed, NotFound
+from hestia.core.errors import BadRequest, ClientGone, HestiaError, InternalError, MethodNotAllowed, NotFound
 from hestia.problems import document, to_json
 
 
@@ -62,7 +63,11 @@ def install(app: FastAPI) -> None:
             response.headers[name] = value
         return response
 
+    async def on_gone(request: Request, exc: Exception) -> Response:
+        return problem(ClientGone("The caller left in the middle of its call."), request.scope)
+
     app.add_exception_handler(HestiaError, on_ours)
+    app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
 
