@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "stop": Lazy(f"{_C}.act:stop", "stop it once its requests have ended"),
     "restart": Lazy(f"{_C}.act:restart", "stop it, then start it again"),
     "config": Lazy(f"{_C}.config:config", "check, show, schema, example"),
+    "db": Lazy(f"{_C}.db:db", "check, vacuum, backup"),
     "help": Lazy(f"{_C}.help:help_command", "a command, exit-codes, errors"),
     "completion": Lazy(f"{_C}.completion:completion", "completion for bash, zsh, fish"),
     "version": Lazy(f"{_C}.version:version", "versions of client and gateway"),
@@ -43,7 +44,7 @@ _GROUPS: Final = (
             ("restart", "hestia restart ollama"),
         ),
     ),
-    ("Configure", (("config", "hestia config check"),)),
+    ("Configure", (("config", "hestia config check"), ("db", "hestia db check"))),
     (
         "Help",
         (

@@ -116,7 +116,8 @@ class Database:
     def _make(self, version: int) -> None:
         """Make the file, or a copy of it that is brought up to date, and put it in its place."""
         new = self._beside("new")
-        with contextlib.closing(connect(new, "rwc")) as made:
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(connect(new, "rw")) as made:
             if version:
                 with contextlib.closing(connect(self.path, "rw")) as old:
                     old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -188,7 +189,7 @@ def lock_of(path: Path) -> Path:
 
 
 def connect(path: Path, mode: str, *, more: str = "") -> sqlite3.Connection:
-    """Open a file. mode: `ro`, `rw`, or `rwc` (make it). Raises sqlite3.Error."""
+    """Open a file. mode: `ro` or `rw`. Raises sqlite3.Error."""
     return sqlite3.connect(
         f"file:{quote(os.fspath(path))}?mode={mode}{more}",
         uri=True,

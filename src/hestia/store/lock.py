@@ -39,3 +39,20 @@ def take(path: Path) -> int:
         os.ftruncate(lock, 0)
         os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     return lock
+
+
+def holder(path: Path) -> str:
+    """Pid of the process that has the lock, as text; "" when nobody has it, or it cannot be asked."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(lock, 32).decode("ascii", "replace").strip() or "?"
+    except OSError:
+        return ""
+    finally:
+        os.close(lock)
+    return ""
