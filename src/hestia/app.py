@@ -103,9 +103,10 @@ class Hestia:
         gateway_id = self._state.open()
         cleanup.callback(self._state.close)
         cleanup.push_async_callback(self._store.aclose)
-        await self._store.open(gateway_id)
+        memory = await self._store.open(gateway_id)
         cleanup.push_async_callback(self._tasks.aclose)
-        engines = self._make_engines(EngineContext(gateway_id, settings.state_dir, open_files_at_start()))
+        context = EngineContext(gateway_id, settings.state_dir, open_files_at_start())
+        engines = self._make_engines(context, {kept.intent.engine for kept in memory.kept})
         for engine in engines.values():
             cleanup.push_async_callback(engine.aclose)
         pool = Pool(spawn=self._tasks.spawn, clock=clock)
@@ -120,6 +121,7 @@ class Hestia:
             version=__version__,
             closed=pool.forget,
         )
+        self.gateway.restore(memory)
         control_path = self._control_path()
         dispatcher = self._dispatcher(os.path.join(os.path.dirname(control_path), "edge"))
         api = create_api(
@@ -201,12 +203,15 @@ class Hestia:
         self._cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
         return os.path.join(folder, "control")
 
-    def _make_engines(self, context: EngineContext) -> dict[str, Engine]:
-        """One engine object for each engine that a service uses."""
+    def _make_engines(self, context: EngineContext, before: set[str]) -> dict[str, Engine]:
+        """One engine object for each that a service uses, or (`before`) that an earlier gateway used."""
         used = {one.engine for service in self.settings.services.values() for one in service.instances}
         if self._plugins is not None:
+            used |= before & set(self._plugins)
             return {name: self._plugins[name](context) for name in sorted(used)}
         registry = EngineRegistry()
+        if before - used:
+            used |= before & set(registry.names()) - set(registry.failures())
         return {name: registry.plugin(name)(context) for name in sorted(used)}
 
     def _access_log(self) -> Callable[[RequestRecord], None]:
@@ -232,6 +237,10 @@ class Hestia:
         )
         return {str(status.id): str(status.phase) for status in found}
 
+    def staying(self) -> list[str]:
+        """What runs on without a gateway, as `service/instance`."""
+        return self.gateway.staying()
+
     def hurry(self) -> None:
         """A second wish to end: cut what is open, give services no further grace."""
         self._hurry.set()
@@ -246,10 +255,11 @@ class Hestia:
         """Connections of clients."""
         return self._edge.open if self._edge is not None else 0
 
-    async def aclose(self, *, drain: float = DRAIN_LIMIT) -> list[str]:
-        """Let open exchanges finish for `drain` seconds, stop every service, leave nothing.
+    async def aclose(self, *, drain: float = DRAIN_LIMIT, everything: bool = False) -> list[str]:
+        """Let open exchanges finish for `drain` seconds, then stop what does not stay (`on_exit`).
 
-        Returns instances that did not stop, as `service/instance`. Safe to call twice.
+        everything: stop it all. Returns instances that did not stop, as `service/instance`. Safe to call
+        twice.
         """
         left: list[str] = []
         try:
@@ -259,7 +269,7 @@ class Hestia:
                 edge.stop_accepting()
                 await self._unless_hurried(edge.drain(drain))
                 edge.cut()
-                stopping = self._tasks.spawn(self._stop_services(left), "stop services")
+                stopping = self._tasks.spawn(self._stop_services(left, everything), "stop services")
                 await self._unless_hurried(asyncio.shield(stopping))
                 if not stopping.done():
                     self.gateway.hurry()
@@ -268,8 +278,8 @@ class Hestia:
             await self._cleanup.aclose()
         return left
 
-    async def _stop_services(self, left: list[str]) -> None:
-        left += await self.gateway.stop_all(timeout=STOP_LIMIT)
+    async def _stop_services(self, left: list[str], everything: bool) -> None:
+        left += await self.gateway.stop_all(timeout=STOP_LIMIT, everything=everything)
 
     async def _unless_hurried(self, wait: Any) -> None:  # any awaitable without a result of use
         """Wait for it, or until `hurry`."""

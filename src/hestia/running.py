@@ -38,6 +38,7 @@ class Runnable(Protocol):
     async def start(self) -> None: ...
     async def phases(self) -> dict[str, str]: ...
     def hurry(self) -> None: ...
+    def staying(self) -> list[str]: ...
     async def aclose(self) -> list[str]: ...
 
 
@@ -89,7 +90,7 @@ async def _serve(
             return
         wanted.set()
         log.info(
-            "%s: letting open requests end (%d connections), then stopping services; once more ends at once",
+            "%s: letting open requests end (%d connections), then the gateway; once more ends at once",
             name,
             hestia.open_connections,
             extra={"event_type": "gateway_draining"},
@@ -109,7 +110,7 @@ async def _serve(
     gc.enable()
     await wanted.wait()
     left = await hestia.aclose()
-    _say_ended(left)
+    _say_ended(left, hestia.staying())
     return 1 if left else 0
 
 
@@ -119,9 +120,15 @@ def _tell_warnings(settings: Settings) -> None:
         log.warning(warning, extra={"event_type": "config_warning"})
 
 
-def _say_ended(left: list[str]) -> None:
+def _say_ended(left: list[str], staying: list[str]) -> None:
     for name in left:
         log.error("Still running, could not be stopped: %s", name, extra={"event_type": "left_running"})
+    if staying:
+        log.info(
+            "Left running for the next gateway, as on_exit says: %s",
+            ", ".join(staying),
+            extra={"event_type": "left_for_next", "instances": staying},
+        )
     log.info("Hestia has ended", extra={"event_type": "gateway_stopped"})
 
 
@@ -145,7 +152,7 @@ class Bridged:
 
     async def aclose(self) -> None:
         with _one_voice():
-            _say_ended(await self._hestia.aclose())
+            _say_ended(await self._hestia.aclose(), self._hestia.staying())
         self._stream.close()
 
 

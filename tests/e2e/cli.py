@@ -43,7 +43,7 @@ def environment(**more: str) -> dict[str, str]:
     """The tests' environment without anything that steers Hestia or colours."""
     drop = ("HESTIA_", "NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR", "CI")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(drop)}
-    return {**kept, "TERM": "xterm", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **more}
+    return {**kept, "HESTIA_ON_EXIT": "stop", "TERM": "xterm", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **more}
 
 
 def on_terminal(

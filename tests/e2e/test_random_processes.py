@@ -189,7 +189,7 @@ async def _walk(folder: Path, seed: int) -> Walk:
             await walk.run(EVENTS)
             await _at_rest(hestia)
         finally:
-            await hestia.aclose(drain=2.0)
+            await hestia.aclose(drain=2.0, everything=True)
     left = [pid for name in NAMES for pid in programs.started(name) if is_alive(pid)]
     assert left == []
     told.check()

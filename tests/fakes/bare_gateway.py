@@ -147,7 +147,7 @@ async def bare_gateway(engine: Engine, *services: ServiceSettings) -> AsyncItera
         yield bare
     finally:
         gateway.drain()
-        left = await gateway.stop_all(timeout=20.0)
+        left = await gateway.stop_all(timeout=20.0, everything=True)
         await engine.aclose()
         await tasks.aclose()
     assert not left

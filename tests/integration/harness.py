@@ -156,7 +156,7 @@ class Gateway:
         """Close the gateway; safe to call twice."""
         if not self.closed:
             self.closed = True
-            await self.hestia.aclose(drain=drain)
+            await self.hestia.aclose(drain=drain, everything=True)
 
 
 class MakeGateway(Protocol):

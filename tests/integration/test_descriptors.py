@@ -53,7 +53,7 @@ _SMALL = textwrap.dedent("""
         await hestia.start()
         print("ready", hestia.address[1], flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-        await hestia.aclose(drain=0.0)
+        await hestia.aclose(drain=0.0, everything=True)
 
     uvloop.run(main())
 """)

@@ -29,7 +29,7 @@ def lines(settings: Settings, host: str, port: int, phases: Mapping[str, str], s
           if from_environment else []),
         ("access", ACCESS_OFF),
         ("try", f"curl {'-k ' if tls else ''}{url}/v1/services" + _first(settings)),
-        ("stop", "Ctrl-C: open requests may end, then the running services are stopped too"),
+        ("stop", _ending(settings)),
     ]  # fmt: skip
     head = f"Hestia {__version__} listens on {url}" + (f" and {outside}" if outside else "")
     room = LINES - 1 - len(rows)
@@ -37,6 +37,17 @@ def lines(settings: Settings, host: str, port: int, phases: Mapping[str, str], s
     shown = [f"  {title:<9} {text}" for title, text in [rows[0], *services, *rows[1:]]]
     width = screen.width or 10_000
     return [screen.painted(head, "1"), *(cut_end(line, width, ellipsis=screen.ellipsis) for line in shown)]
+
+
+def _ending(settings: Settings) -> str:
+    """What Ctrl-C does to the services that this gateway starts."""
+    managed = [one for one in settings.services.values() if one.instances[0].managed]
+    staying = [one for one in managed if one.on_exit == "keep"]
+    if staying and len(staying) == len(managed):
+        return "Ctrl-C: open requests may end; running services stay up for the next gateway"
+    if staying:
+        return f"Ctrl-C: open requests may end, then services are stopped, but for {len(staying)} that stay"
+    return "Ctrl-C: open requests may end, then the running services are stopped too"
 
 
 def _source(settings: Settings) -> str:
@@ -116,5 +127,5 @@ def event(settings: Settings, host: str, port: int, phases: Mapping[str, str]) -
         ],
         "environment_services": environment_services(settings),
         "access": "off",
-        "on_exit": "services are stopped",
+        "on_exit": str(settings.gateway.on_exit),
     }

@@ -90,6 +90,7 @@ def configuration(folder: Path, play: Play) -> Mapping[str, object]:
     return {
         "host": "127.0.0.1",
         "state_dir": str(folder / "state"),
+        "on_exit": "stop",
         "services": {QUICK: service(QUICK, 0.0), SLOW: service(SLOW, play.slow_start)},
     }
 

@@ -26,6 +26,7 @@ from hestia.core.model import (
     Backoff,
     Endpoint,
     OnCold,
+    OnExit,
     ServiceId,
     ServiceSettings,
 )
@@ -58,12 +59,13 @@ class Own:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What building asks of its surroundings."""
+    """What building asks of its surroundings. on_exit: of services that say nothing about it."""
 
     engines: Mapping[str, type[BaseModel]]
     which: Callable[[str], str | None]
     environ: Mapping[str, str]
     own: Own
+    on_exit: OnExit = OnExit.KEEP
 
 
 class Builder:
@@ -105,7 +107,9 @@ class Builder:
         self._check_port(service, name, base_url, keys.health_url, options_use_port)
         self._check_limits(path, keys, backoff, given)
         self._note_sources(path, given)
-        self.services[ServiceId(service)] = settings_of(service, keys, backoff, name, options, base_url)
+        self.services[ServiceId(service)] = settings_of(
+            service, keys, backoff, name, options, base_url, self._around.on_exit
+        )
 
     def finish(self) -> None:
         """What only shows when all services are known: names and addresses that clash."""

@@ -17,6 +17,7 @@ from hestia.core.model import (
     InstanceSettings,
     MachineId,
     OnCold,
+    OnExit,
     PathPolicy,
     ServiceId,
     ServiceSettings,
@@ -39,6 +40,7 @@ _ELSEWHERE: Final = {
     "machine",
     "engine",
     "restart_backoff",
+    "on_exit",
     "host_header",
     *_WORDS,
 }
@@ -46,9 +48,15 @@ _PLAIN: Final = [name for name in ServiceKeys.model_fields if name not in _ELSEW
 
 
 def settings_of(
-    service: str, keys: ServiceKeys, backoff: Backoff, engine: str, options: BaseModel | None, base_url: str
+    service: str,
+    keys: ServiceKeys,
+    backoff: Backoff,
+    engine: str,
+    options: BaseModel | None,
+    base_url: str,
+    on_exit: OnExit,
 ) -> ServiceSettings:
-    """The service as the core knows it. base_url: with its default filled in."""
+    """The service as the core knows it. base_url: with its default filled in. on_exit: where it says none."""
     instance = InstanceSettings(
         id=MAIN,
         base_url=base_url,
@@ -65,6 +73,7 @@ def settings_of(
         instances=(instance,),
         host_header=HostHeader(keys.host_header) if keys.host_header in _HOST_HEADERS else keys.host_header,
         restart_backoff=backoff,
+        on_exit=OnExit(keys.on_exit) if keys.on_exit else on_exit,
         **{name: word(getattr(keys, name)) for name, word in _WORDS.items()},
         **plain,
     )

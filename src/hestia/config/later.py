@@ -49,8 +49,6 @@ SERVICE: Final[dict[str, Later]] = {
     "depends_on": Later("list of service ids", "services that need each other"),
     "pending_timeout": Later("duration", "engines that queue", span=True),
     "external": Later("adopt, ignore or stop", _SURVIVAL),
-    "on_exit": Later("keep or stop", _SURVIVAL),
-    "orphan_policy": Later("keep or stop", _SURVIVAL),
     "stop_mode": Later("stop or pause", "engines that can pause"),
     "access": Later("mapping", _ACCESS),
 }

@@ -32,7 +32,7 @@ from hestia.config.ids import is_id
 from hestia.config.models import GatewayKeys, ServiceKeys
 from hestia.config.tree import Node, Place, Source
 from hestia.config.yaml_tree import Unreadable, read_yaml
-from hestia.core.model import GatewaySettings, InstanceSettings, ServiceId, Settings
+from hestia.core.model import GatewaySettings, InstanceSettings, OnExit, ServiceId, Settings
 from hestia.core.urls import fill_port, parse_base_url
 
 FILE_NAMES: Final = ("hestia_config.yml", "hestia_config.yaml")
@@ -285,6 +285,7 @@ class _Loader:
         keys = self.checker.values(GatewayKeys, given, "")
         self._sources = {name: node.words() for name, node in given.items()}  # after: secrets are known now
         plain = {name: getattr(keys, name) for name in GatewayKeys.model_fields}
+        plain |= {"on_exit": OnExit(keys.on_exit), "orphan_policy": OnExit(keys.orphan_policy)}
         plain["state_dir"] = self._state_dir(keys.state_dir)
         plain["database_url"] = self._database_url(keys.database_url)
         if keys.tls is not None:
@@ -326,9 +327,10 @@ class _Loader:
     ) -> Builder:
         own = Own(gateway.host, gateway.port, frozenset({socket.gethostname().lower()}))
         texts = {name: str(node.value) for name, node in self._variables.items()}
-        builder = Builder(
-            self.checker, Around(engines=self._engines, which=self._which, environ=texts, own=own)
+        around = Around(
+            engines=self._engines, which=self._which, environ=texts, own=own, on_exit=gateway.on_exit
         )
+        builder = Builder(self.checker, around)
         for name, node in self._own_addresses(found, own):
             self._warnings.append(
                 f"{node.place.variable}={node.value} is this gateway's own address and is not used for "

@@ -40,6 +40,7 @@ from hestia.core.model import (
     HostHeader,
     IdleWebSocket,
     OnCold,
+    OnExit,
     PathPolicy,
     Retention,
     ServiceSettings,
@@ -115,6 +116,15 @@ class GatewayKeys(Keys):
         _GATEWAY.identity_headers,
         "Headers by which a trusted proxy names the user; taken off everybody else's requests.",
         example=["Remote-User"],
+    )
+    on_exit: Annotated[str, Word(tuple(OnExit))] = _key(
+        str(_GATEWAY.on_exit),
+        "What becomes of running services when the gateway ends: keep leaves them to the next one, stop ends "
+        "them. A service may say otherwise.",
+    )
+    orphan_policy: Annotated[str, Word(tuple(OnExit))] = _key(
+        str(_GATEWAY.orphan_policy),
+        "What becomes of programs that this gateway started for a service that is not configured any more.",
     )
     state_dir: Annotated[str, Text("the path of a folder")] = _key(
         "",
@@ -241,6 +251,11 @@ class ServiceKeys(Keys):
     stable_after: Annotated[float, Duration(least=0.0)] = _key(
         _SERVICE.stable_after,
         "A start counts as a success after this long; before it an end is a failed start.",
+    )
+    on_exit: Annotated[str, Word(tuple(OnExit))] = _key(
+        "",
+        "What becomes of it when the gateway ends: keep leaves it to the next gateway, stop ends it.",
+        shown="as `on_exit` at the top of the file",
     )
     restart_backoff: BackoffKeys = _key(BackoffKeys(), "Pauses between failed starts.", example={"cap": "2m"})
     max_in_flight: Annotated[int, Whole(1, 1_000_000)] = _key(

@@ -102,6 +102,13 @@ class IdleWebSocket(StrEnum):
     NEVER = "never"
 
 
+class OnExit(StrEnum):
+    """What becomes of a running instance when the gateway ends in order (ID-17)."""
+
+    KEEP = "keep"
+    STOP = "stop"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
     """Restart back-off (FB-03) and breaker (FB-05). Durations in seconds."""
@@ -179,6 +186,7 @@ class ServiceSettings:
     port: int | None = None  # a listener of its own on the gateway's host
     tls_verify: bool = True
     restart_backoff: Backoff = field(default_factory=Backoff)
+    on_exit: OnExit = OnExit.KEEP
     rules: Rules | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -231,6 +239,8 @@ class GatewaySettings:
     database_url: str = ""  # "" is `hestia.db` in the state folder
     retention: Retention = field(default_factory=Retention)
     start_without_store: bool = False
+    on_exit: OnExit = OnExit.KEEP  # of services that say nothing about it
+    orphan_policy: OnExit = OnExit.STOP  # of what this gateway started and no setting names any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

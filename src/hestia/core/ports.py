@@ -46,12 +46,13 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """One look at one handle. Exit fields are set only when gone and known."""
+    """One look at one handle. Exit fields are set only when gone and known. health_url: as in `Started`."""
 
     handle: Handle
     presence: Presence
     key: InstanceKey | None = None
     endpoint: Endpoint | None = None
+    health_url: str = ""
     exit_status: int | None = None
     signal: int | None = None
     reason: str = ""

@@ -8,7 +8,7 @@ generation they belong to; those of an older one change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from hestia.core import lifecycle as lc
@@ -109,7 +109,6 @@ class World:
         self,
         service: ServiceId,
         instance: InstanceId,
-        now: float,
         *,
         generation: int = 0,
         backoff: BackoffState = FRESH,
@@ -154,6 +153,16 @@ class World:
         slot.outdated = True
         if slot.state is State.HOT:
             self._steps.look_idle(slot, now)
+        return self._steps.take()
+
+    def slept(self, seconds: float, now: float) -> list[Effect]:
+        """The machine was suspended: the clock stood still, and that time counts as idle (CK-02)."""
+        for record in self.services.values():
+            for slot in record.slots.values():
+                if slot.state is State.HOT and slot.use is not None:
+                    slot.use.last_used -= seconds
+                    due = slot.use.last_used + slot.idle_timeout
+                    self._steps.timer(slot, Timer.IDLE, max(now, due))
         return self._steps.take()
 
     # -- the hot path --------------------------------------------------------------------------
@@ -256,13 +265,14 @@ class World:
         restart: bool = False,
         cause: str = "api",
         actor: str = "",
+        only: Collection[InstanceId] | None = None,
     ) -> list[Effect]:
-        """Somebody asks for every instance of the service to stop. Raises ServiceNotFound.
+        """Somebody asks for every instance of the service (or `only` these) to stop. Raises ServiceNotFound.
 
         restart: what was starting or hot starts again when it is gone (where nothing was: the first), and
         whoever waits keeps waiting.
         """
-        slots = list(self.service(service).slots.values())
+        slots = [slot for name, slot in self.service(service).slots.items() if only is None or name in only]
         running = [slot for slot in slots if slot.state is not State.COLD]
         back = [slot for slot in running if slot.state in (State.STARTING, State.HOT)] or running[:1]
         for slot in running:

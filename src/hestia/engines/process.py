@@ -247,6 +247,7 @@ def _running(launched: Launched) -> Observed:
         presence=Presence.RUNNING,
         key=launched.instance_key,
         endpoint=launched.endpoint,
+        health_url=launched.health_url,
     )
 
 

@@ -25,15 +25,18 @@ from hestia.core.errors import (
 )
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
-from hestia.core.model import GatewayId, InstanceId, InstanceKey, ServiceId, Settings
-from hestia.core.ports import Engine, Recorder, Store
+from hestia.core.model import GatewayId, InstanceId, InstanceKey, OnExit, ServiceId, Settings
+from hestia.core.ports import Engine, Memory, Recorder, Store
 from hestia.core.queue import Outcome, Waiter
+from hestia.core.records import Slot
 from hestia.core.world import World
 from hestia.runtime.history import History
+from hestia.runtime.memory import place_of, stages_of
 from hestia.runtime.performer import Performer
 from hestia.runtime.reconcile import Watcher
 from hestia.runtime.starts import StartJob
 from hestia.runtime.status import Health, ServiceStatus
+from hestia.runtime.sweep import Sweep
 from hestia.runtime.tasks import Tasks
 from hestia.runtime.views import Views
 
@@ -93,6 +96,7 @@ class Gateway:
             starts=starts,
             estimate=self._views.estimate,
             on_error=self._views.note_error,
+            orphan_policy=settings.gateway.orphan_policy,
         )
         self._perform = self._performer.perform
         self.happened = self._performer.happened
@@ -106,11 +110,28 @@ class Gateway:
             tasks=tasks,
             clock=self._clock,
         )
+        self._sweep = Sweep(
+            world=self.world,
+            adoption=self._performer.adoption,
+            watcher=self._watcher,
+            note_use=self._performer.note_use,
+            perform=self._perform,
+            clock=self._clock,
+        )
+
+    def restore(self, memory: Memory) -> None:
+        """Put back what an earlier gateway knew; before anything else (AD-11)."""
+        for (kind, name), fact in memory.facts.items():
+            if kind == "history":
+                self.history.restore(*place_of(name), stages_of(fact))
+        self._performer.adoption.restore(memory)
 
     def watch_engines(self) -> None:
-        """Start listening to what the engines see."""
+        """Start listening to what the engines see, and ask them what runs."""
+        self._performer.adoption.begin()
         for name, engine in self._engines.items():
             self._tasks.spawn(self._watcher.watch(engine), f"watch {name}")
+        self._tasks.spawn(self._sweep.run(), "sweep")
 
     # -- the data path -------------------------------------------------------------------------
 
@@ -282,26 +303,45 @@ class Gateway:
         self._draining = True
         self._perform(self.world.refuse_all(self._going_down("")))
 
-    async def stop_all(self, *, timeout: float) -> list[str]:
-        """Stop every instance this gateway started; what is left after `timeout` seconds is named."""
-        for service in self.services():
-            self._perform(self.world.stop(service, self._clock(), force=True, cause="shutdown"))
+    async def stop_all(self, *, timeout: float, everything: bool = False) -> list[str]:
+        """Stop what does not stay when the gateway ends; what is left after `timeout` seconds is named.
+
+        A service whose `on_exit` is `keep` stays, unless `everything`: what is hot, and what starts and has
+        an address already (ID-17, AD-15).
+        """
+        for service, record in self.world.services.items():
+            stays = record.settings.on_exit is OnExit.KEEP and not everything
+            ends = [slot.record.id for slot in record.slots.values() if not (stays and _may_stay(slot))]
+            self._perform(self.world.stop(service, self._clock(), force=True, cause="shutdown", only=ends))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self._not_cold():
+                while self._ending(everything):
                     self._performer.changed.clear()
                     await self._performer.changed.wait()
+        self._performer.note_use()
         self._performer.forget_timers()
-        return self._not_cold()
+        return self._ending(everything)
+
+    def staying(self) -> list[str]:
+        """What runs on without a gateway, as `service/instance`."""
+        return [
+            name
+            for name, slot in self._not_cold()
+            if slot.service.settings.on_exit is OnExit.KEEP and _may_stay(slot)
+        ]
+
+    def _ending(self, everything: bool) -> list[str]:
+        stays = set() if everything else set(self.staying())
+        return [name for name, _ in self._not_cold() if name not in stays]
 
     def hurry(self) -> None:
         """End the grace of every stop under way."""
         for service in self.services():
             self._perform(self.world.stop(service, self._clock(), force=True, cause="shutdown"))
 
-    def _not_cold(self) -> list[str]:
+    def _not_cold(self) -> list[tuple[str, Slot]]:
         return [
-            f"{slot.record.service}/{slot.record.id}"
+            (f"{slot.record.service}/{slot.record.id}", slot)
             for record in self.world.services.values()
             for slot in record.slots.values()
             if slot.state not in (State.COLD, State.FAILED)
@@ -314,3 +354,10 @@ class Gateway:
             service_id=service,
             retry_after=5.0,
         )
+
+
+def _may_stay(slot: Slot) -> bool:
+    """Whether a later gateway can take it over: ours, and hot or known to run."""
+    record = slot.record
+    known = record.state is State.HOT or (record.state is State.STARTING and record.endpoint is not None)
+    return known and slot.settings.managed and not record.external

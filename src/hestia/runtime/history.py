@@ -1,4 +1,4 @@
-"""How long starts took: the source of estimates (QF-16). In memory; the last starts of each instance."""
+"""How long starts took: the source of estimates (QF-16). The last starts of each instance."""
 
 from __future__ import annotations
 
@@ -53,6 +53,14 @@ class History:
         row = {name: seconds for name, _, seconds, _ in clock.durations(ended)}
         row[""] = ended - clock.began
         self._starts.setdefault((service, instance), deque(maxlen=KEPT)).append(row)
+
+    def rows(self, service: ServiceId, instance: InstanceId) -> list[dict[str, float]]:
+        """What is remembered, oldest first: seconds by stage, `""` for the whole."""
+        return list(self._starts.get((service, instance), ()))
+
+    def restore(self, service: ServiceId, instance: InstanceId, rows: list[dict[str, float]]) -> None:
+        """What an earlier gateway remembered."""
+        self._starts[service, instance] = deque(rows, maxlen=KEPT)
 
     def usual(self, service: ServiceId, instance: InstanceId, stage: str = "") -> float | None:
         """Median seconds of a stage, of the whole start for "", or None when nothing is known."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,11 +18,13 @@ from hestia.core import lifecycle as lc
 from hestia.core.errors import HestiaError, QueueTimeout
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
-from hestia.core.model import InstanceId, InstanceKey, ServiceId
-from hestia.core.ports import Engine, Handle, Recorder, Row, Store
+from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
+from hestia.core.ports import Engine, Found, Handle, Presence, Recorder, Row, Store
 from hestia.core.queue import Outcome, Waiter
 from hestia.core.world import World
+from hestia.runtime.adoption import Adoption, missed, not_known
 from hestia.runtime.history import History, StageClock
+from hestia.runtime.memory import fact_of, name_of
 from hestia.runtime.starts import Jobs, StartJob
 from hestia.runtime.tasks import Tasks
 
@@ -53,6 +56,7 @@ class Performer:
         starts: dict[tuple[ServiceId, InstanceId], StartJob],
         estimate: Callable[[ServiceId], float | None],
         on_error: Callable[[tuple[ServiceId, InstanceId], HestiaError], None],
+        orphan_policy: OnExit,
     ) -> None:
         self._world = world
         self._store = store
@@ -70,12 +74,23 @@ class Performer:
         self.starts = starts
         self.handles: dict[tuple[ServiceId, InstanceId], Handle] = {}
         self.changed = asyncio.Event()
+        self._used: dict[InstanceKey, float] = {}  # last use as it is stored, loop-clock seconds
+        self.adoption = Adoption(
+            world,
+            engines=engines,
+            store=store,
+            tasks=tasks,
+            perform=self.perform,
+            clock=clock,
+            policy=orphan_policy,
+        )
         self.jobs = Jobs(
             engines=engines,
             store=store,
             recorder=recorder,
             happened=self.happened,
             is_current=world.is_current,
+            settled=self.adoption.settled,
         )
 
     def release(self, lease: Lease) -> None:
@@ -83,6 +98,18 @@ class Performer:
         if self._world.release(lease, self._clock()):
             key = lease.use.key
             self.perform(self._world.released(key.service, key.instance, self._clock()))
+
+    def note_use(self) -> None:
+        """Store when each hot instance was used last, if that moved since the last call (AD-12)."""
+        for record in self._world.services.values():
+            for slot in record.slots.values():
+                use = slot.use
+                if use is None or slot.state is not State.HOT or slot.record.external:
+                    continue
+                used = self._clock() if use.open else use.last_used
+                if used > self._used.get(use.key, -math.inf):
+                    self._used[use.key] = used
+                    self._store.noted(use.key, last_used=time.time() - (self._clock() - used))
 
     def forget_timers(self) -> None:
         """Nothing is due any more: the end."""
@@ -119,6 +146,11 @@ class Performer:
                 self._set_timer((service, instance, kind), at)
             case fx.RunStart(key, episode):
                 self._run_start(key, episode)
+            case fx.RunAdoption(key, episode, handle):
+                self._run_adoption(key, episode, handle)
+            case fx.KeepBackoff(service, instance, backoff, error):
+                fact = fact_of(backoff, error, now=self._clock(), wall=time.time())
+                self._store.fact("backoff", name_of((service, instance)), fact)
             case fx.CancelStart(key):
                 job = self.starts.get((key.service, key.instance))
                 if job is not None and job.key == key and job.task is not None:
@@ -183,6 +215,27 @@ class Performer:
             self.jobs.start(job, record.settings, record.slots[key.instance].settings), f"start {key}"
         )
 
+    def _run_adoption(self, key: InstanceKey, episode: str, handle: Handle | None) -> None:
+        job = StartJob(key, episode, self._clock())
+        self.starts[key.service, key.instance] = job
+        job.task = self._tasks.spawn(self._find(job, handle), f"adopt {key}")
+
+    async def _find(self, job: StartJob, handle: Handle | None) -> None:
+        """Find out about a generation of an earlier gateway and say what became of it."""
+        key = job.key
+        record = self._world.service(key.service)
+        settings = record.slots[key.instance].settings
+        job.clock.enter("engine", f"{settings.engine}: looking for what runs", self._clock())
+        found = await self.adoption.find(key, handle, settings.engine)
+        if isinstance(found, Found):
+            job.handle = found.handle
+            ends = self.adoption.was_ending(key)
+            await self.jobs.adopt(job, record.settings, settings, found, ends=ends)
+        elif found.presence is Presence.GONE:
+            self.happened(missed(key))
+        else:
+            self.happened(not_known(key, found))
+
     def _run_stop(self, key: InstanceKey, handle: Handle | None, external: bool) -> None:
         slot = self._world.slot(key.service, key.instance)
         start = self.starts.get((key.service, key.instance))
@@ -232,6 +285,11 @@ class Performer:
             lasted=moved.lasted,
             data={**data, "open_leases": moved.open_leases, "forced": moved.forced},
         )
+        if moved.after in (State.COLD, State.FAILED) and not slot.record.stuck:
+            self._store.closed(key, moved.cause)
+            self._used.pop(key, None)
+        else:
+            self._store.noted(key, state=moved.after)
         self._store.append(row)
         self._recorder.transition(row)
         self.changed.set()
@@ -240,3 +298,4 @@ class Performer:
         if job is not None and not self._world.slot(*place).record.external:
             clock: StageClock = job.clock
             self._history.add(*place, clock)
+            self._store.fact("history", name_of(place), {"starts": self._history.rows(*place)})

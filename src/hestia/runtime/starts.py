@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -28,7 +28,18 @@ from hestia.core.errors import (
     StoreUnavailable,
 )
 from hestia.core.model import Endpoint, InstanceKey, InstanceSettings, ServiceSettings
-from hestia.core.ports import Engine, Handle, Intent, Observed, Presence, Recorder, Started, StartSpec, Store
+from hestia.core.ports import (
+    Engine,
+    Found,
+    Handle,
+    Intent,
+    Observed,
+    Presence,
+    Recorder,
+    Started,
+    StartSpec,
+    Store,
+)
 from hestia.core.urls import parse_base_url, uses_port_mark
 from hestia.runtime.history import StageClock
 from hestia.runtime.probes import Answer, Prober, Target, ask, exit_error, target_for
@@ -100,7 +111,10 @@ class JobReport:
 
 
 class Jobs:
-    """Runs starts and stops against the engines. happened: takes an event into the world."""
+    """Runs starts and stops against the engines. happened: takes an event into the world.
+
+    settled: returns when nothing that an earlier gateway started stands in the way of this start.
+    """
 
     def __init__(
         self,
@@ -110,22 +124,57 @@ class Jobs:
         recorder: Recorder,
         happened: Callable[[lc.Event], None],
         is_current: Callable[[InstanceKey], bool],
+        settled: Callable[[InstanceKey, str], Awaitable[None]],
     ) -> None:
         self._engines = engines
         self._store = store
         self._recorder = recorder
         self._happened = happened
         self._is_current = is_current
+        self._settled = settled
 
     # -- start ---------------------------------------------------------------------------------
 
     async def start(self, job: StartJob, service: ServiceSettings, instance: InstanceSettings) -> None:
         """Run one start to its event. Cancelled: leaves at most a handle that was reported."""
-        report = JobReport(job, self._happened, self._store, self._recorder)
         limit = service.appear_timeout if not instance.managed else service.start_timeout
+        await self._bounded(job, service, instance, limit, self._start)
+
+    async def adopt(
+        self, job: StartJob, service: ServiceSettings, instance: InstanceSettings, found: Found, *, ends: bool
+    ) -> None:
+        """Bring what an earlier gateway started back into service; hot only after a probe (AD-14).
+
+        ends: its stop was decided already: it goes on (AD-13).
+        """
+
+        async def adopted(
+            job: StartJob, service: ServiceSettings, instance: InstanceSettings, report: JobReport
+        ) -> None:
+            observed, endpoint = found.observed, found.observed.endpoint
+            report.made(found.handle)
+            if ends or endpoint is None:
+                cause = "resumed" if ends else "no_endpoint"
+                self._event(lc.StopRequested, job.key, busy=False, keep_waiters=True, cause=cause)
+                return
+            started = Started(found.handle, endpoint, observed.health_url)
+            await self._runs(job, service, instance, started, report)
+
+        await self._bounded(job, service, instance, service.start_timeout, adopted)
+
+    async def _bounded(
+        self,
+        job: StartJob,
+        service: ServiceSettings,
+        instance: InstanceSettings,
+        limit: float,
+        work: Callable[[StartJob, ServiceSettings, InstanceSettings, JobReport], Awaitable[None]],
+    ) -> None:
+        """Do the work of a start within `limit` seconds; whatever goes wrong becomes its event."""
+        report = JobReport(job, self._happened, self._store, self._recorder)
         try:
             async with asyncio.timeout(limit):
-                await self._start(job, service, instance, report)
+                await work(job, service, instance, report)
         except TimeoutError:
             await self._failed(job, instance, self._timed_out(job, service, instance, limit))
         except HestiaError as error:
@@ -147,15 +196,17 @@ class Jobs:
         if instance.managed and fixed and await self._answers_already(job, service, instance):
             return
         report.stage("engine", f"{instance.engine}: starting")
-        await self._store.intend(
-            Intent(
-                key=key,
-                engine=instance.engine,
-                options_hash=instance.options_hash,
-                episode=job.episode,
-                at=time.time(),
+        if instance.managed:
+            await self._settled(key, instance.engine)
+            await self._store.intend(
+                Intent(
+                    key=key,
+                    engine=instance.engine,
+                    options_hash=instance.options_hash,
+                    episode=job.episode,
+                    at=time.time(),
+                )
             )
-        )
         spec = StartSpec(
             options=instance.options,
             options_hash=instance.options_hash,
@@ -167,10 +218,23 @@ class Jobs:
         if not self._is_current(key):  # given up meanwhile; nobody may use it (SF-08)
             await engine.stop(started.handle, grace=service.stop_grace)
             return
+        await self._runs(job, service, instance, started, report)
+
+    async def _runs(
+        self,
+        job: StartJob,
+        service: ServiceSettings,
+        instance: InstanceSettings,
+        started: Started,
+        report: JobReport,
+    ) -> None:
+        """It runs: publish where, and go on to the first answer that says it is ready."""
+        key = job.key
+        self._store.noted(key, endpoint=str(started.endpoint), health_url=started.health_url)
         self._event(lc.EngineStarted, key, handle=started.handle, endpoint=started.endpoint)
         await self._probe(job, service, instance, started, report)
         if instance.managed:
-            await self._check_alive(engine, started)
+            await self._check_alive(self._engine(instance), started)
         job.clock.finish(asyncio.get_running_loop().time())
         self._event(lc.ProbePassed, key)
 
@@ -296,7 +360,6 @@ class Jobs:
                 error.tail = await self.tail(instance, handle)
             if handle:
                 await engine.stop(handle, grace=grace)
-                self._store.closed(key, "stopped")
         except EngineError as refused:
             refused.service_id = key.service
             self._event(lc.StopFailed, key, error=refused)

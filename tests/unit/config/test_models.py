@@ -26,7 +26,7 @@ SERVICE_CONTRACT = re.findall(
     busy_probe headers connect_timeout response_timeout port tls_verify host_header path_policy
     retry_on_status cors depends_on idle_websocket warm_concurrency pin exclusive priority max_room_wait
     min_hot drain_timeout pending_timeout external on_exit stable_after restart_backoff busy_probe_max
-    appear_timeout orphan_policy stop_mode
+    appear_timeout stop_mode
     """,
 )
 GATEWAY_CONTRACT = re.findall(
@@ -34,7 +34,7 @@ GATEWAY_CONTRACT = re.findall(
     """
     semaphore_base_url semaphore_timeout semaphore_project semaphore_api_key semaphore_username
     semaphore_password trusted_proxies allowed_hosts identity_headers tls access_log retention machines
-    placement host port log_level log_format database_url
+    placement host port log_level log_format database_url on_exit orphan_policy
     """,
 )
 BACKOFF_CONTRACT = ["base", "factor", "cap", "intensity", "period", "cool_down"]
@@ -86,7 +86,7 @@ def test_the_defaults_are_those_of_the_domain() -> None:
             assert getattr(values, name) == model.model_fields[name].default
     known = {field.name: field for field in dataclasses.fields(ServiceSettings)}
     for name, field in ServiceKeys.model_fields.items():
-        if name in known and name != "restart_backoff":
+        if name in known and name not in ("restart_backoff", "on_exit"):
             assert field.default == known[name].default, name
 
 

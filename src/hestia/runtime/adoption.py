@@ -1,0 +1,331 @@
+"""What an earlier gateway left: taken over, or ended, and nothing started beside it (lifecycle.md AD).
+
+Two sources are compared: what the store kept, and what each engine finds under this gateway's id. Known and
+running is adopted; known and gone is closed; running and unknown is adopted where the configuration has a
+place for it, else it is an orphan. An engine that cannot answer is asked again; silence proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from hestia.core import effects as fx
+from hestia.core import lifecycle as lc
+from hestia.core.errors import EngineError, EngineRefused, EngineUnavailable
+from hestia.core.lifecycle import State
+from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
+from hestia.core.ports import Discovered, Engine, Found, Handle, Kept, Memory, Observed, Presence, Store
+from hestia.core.urls import parse_base_url
+from hestia.core.world import World
+from hestia.runtime.memory import backoff_of, error_of, place_of
+from hestia.runtime.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+ASK_LIMIT: Final = 30.0  # seconds until what cannot be asked for is unknown (AD-10)
+ASK_TIMEOUT: Final = 10.0  # seconds of one question
+ASK_AGAIN: Final = (0.2, 5.0)  # seconds between questions: the first pause, doubled up to the second
+ORPHAN_GRACE: Final = 10.0  # seconds between asking an orphan to end and ending it
+
+Place = tuple[ServiceId, InstanceId]
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What one engine answered. done: it did, or `ASK_LIMIT` is over."""
+
+    found: dict[InstanceKey, Found] = field(default_factory=dict)
+    complete: bool = False
+    trouble: str = ""
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Adoption:
+    """See the module docstring. perform: takes the world's effects. policy: of orphans."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        engines: Mapping[str, Engine],
+        store: Store,
+        tasks: Tasks,
+        perform: Callable[[list[fx.Effect]], None],
+        clock: Callable[[], float],
+        policy: OnExit,
+    ) -> None:
+        self._world = world
+        self._engines = engines
+        self._store = store
+        self._tasks = tasks
+        self._perform = perform
+        self._clock = clock
+        self._policy = policy
+        self._asked: dict[str, _Asked] = {}
+        self._kept: dict[InstanceKey, Kept] = {}
+        self._leaving: dict[Place, asyncio.Task[EngineError | None]] = {}  # starts wait for these
+
+    # -- at boot -------------------------------------------------------------------------------
+
+    def restore(self, memory: Memory) -> None:
+        """Put back what the store kept, before anything happens (AD-11: this asks nobody)."""
+        now, wall = self._clock(), time.time()
+        for place, number in memory.generations.items():
+            if self._slot_exists(place):
+                self._world.remember(*place, generation=number)
+        for (kind, name), fact in memory.facts.items():
+            if kind == "backoff" and self._slot_exists(place := place_of(name)):
+                backoff = backoff_of(fact, now=now, wall=wall)
+                self._world.remember(*place, backoff=backoff, error=error_of(fact, place[0]))
+        newest = {
+            (kept.intent.key.service, kept.intent.key.instance): kept.intent.key for kept in memory.kept
+        }
+        for kept in memory.kept:
+            key = kept.intent.key
+            if kept.external or kept.intent.engine == "none":
+                self._store.closed(key, "external")
+            elif self._has_place(kept) and newest[key.service, key.instance] == key:
+                self._kept[key] = kept
+                self._adopt(key, kept.handle, kept.last_used)
+            else:
+                self.leave(key, kept.intent.engine, kept.handle)
+
+    @property
+    def engines(self) -> list[str]:
+        """Names of those that can be asked."""
+        return [name for name in self._engines if name != "none"]
+
+    def begin(self) -> None:
+        """Ask every engine what it finds."""
+        for name in self.engines:
+            self._asked_of(name)  # from here on a start waits for the answer
+            self._tasks.spawn(self._ask_at_boot(name), f"discover {name}")
+
+    def _slot_exists(self, place: Place) -> bool:
+        service = self._world.services.get(place[0])
+        return service is not None and place[1] in service.slots
+
+    def _has_place(self, kept: Kept) -> bool:
+        key = kept.intent.key
+        if not self._slot_exists((key.service, key.instance)):
+            return False
+        return self._world.slot(key.service, key.instance).settings.engine == kept.intent.engine
+
+    def _adopt(self, key: InstanceKey, handle: Handle | None, last_used: float | None) -> None:
+        """last_used: wall-clock seconds; one in the future counts as now (CK-03)."""
+        now = self._clock()
+        used = None if last_used is None else now - max(0.0, time.time() - last_used)
+        place = key.service, key.instance
+        self._perform(
+            self._world.adopt(*place, now, generation=key.generation, handle=handle, last_used=used)
+        )
+
+    # -- asking --------------------------------------------------------------------------------
+
+    async def _ask_at_boot(self, name: str) -> None:
+        """Ask one engine for everything of ours until it answers; after `ASK_LIMIT` nobody waits for it."""
+        asked = self._asked_of(name)
+        until, (pause, longest) = self._clock() + ASK_LIMIT, ASK_AGAIN
+        while True:
+            answer = await self.ask(name)
+            if answer is not None:
+                asked.complete = answer.complete
+                asked.found = {found.key: found for found in answer.found}
+                for found in answer.found:
+                    self.place(name, found)
+            if answer is not None or self._clock() >= until:
+                asked.done.set()
+            if answer is not None:
+                return
+            await asyncio.sleep(pause)
+            pause = min(longest, pause * 2)
+
+    async def ask(self, name: str) -> Discovered | None:
+        """Everything of ours that one engine finds now; None when it does not answer."""
+        asked = self._asked_of(name)
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT):
+                return await self._engines[name].discover(self._world.gateway)
+        except TimeoutError:
+            asked.trouble = f"it did not answer within {ASK_TIMEOUT:g} s"
+        except EngineError as error:
+            asked.trouble = error.detail
+        return None
+
+    def _asked_of(self, name: str) -> _Asked:
+        return self._asked.setdefault(name, _Asked())
+
+    def place(self, engine: str, found: Found) -> None:
+        """Something of ours runs: it is known, gets its place back, or is an orphan (AD-03)."""
+        key = found.key
+        place = key.service, key.instance
+        if key in self._kept or self._world.is_current(key):
+            self._outdated(engine, found)
+            return
+        free = self._slot_exists(place) and self._world.slot(*place).settings.engine == engine
+        slot = self._world.slot(*place) if free else None
+        idle = slot is not None and slot.state in (State.COLD, State.FAILED) and not slot.record.stuck
+        if slot is not None and idle and slot.record.generation <= key.generation:
+            self._adopt(key, found.handle, None)
+            self._outdated(engine, found)
+            return
+        self.leave(key, engine, found.handle)
+
+    def _outdated(self, engine: str, found: Found) -> None:
+        key = found.key
+        settings = self._world.slot(key.service, key.instance).settings
+        if found.options_hash and settings.engine == engine and found.options_hash != settings.options_hash:
+            self._perform(self._world.outdate(key.service, key.instance, self._clock()))
+
+    # -- for jobs ------------------------------------------------------------------------------
+
+    async def find(self, key: InstanceKey, handle: Handle | None, engine: str) -> Found | Observed:
+        """What is known of a generation that may run: found, or observed gone, or unknown after a while."""
+        asked = self._asked_of(engine)
+        await asked.done.wait()
+        if (found := asked.found.get(key)) is not None:
+            return found
+        if handle is None:
+            if asked.complete:
+                return Observed(handle={}, presence=Presence.GONE, reason="nothing bears its key")
+            return Observed(
+                handle={}, presence=Presence.UNKNOWN, reason=asked.trouble or "the list was cut short"
+            )
+        until, (pause, longest) = self._clock() + ASK_LIMIT, ASK_AGAIN
+        while True:
+            observed = await self._inspect(engine, handle)
+            if observed.presence is not Presence.UNKNOWN or self._clock() >= until:
+                break
+            await asyncio.sleep(pause)
+            pause = min(longest, pause * 2)
+        if observed.presence is Presence.RUNNING:
+            return Found(key, handle, "", self._filled(key, observed))
+        return observed
+
+    async def _inspect(self, engine: str, handle: Handle) -> Observed:
+        try:
+            return await self._engines[engine].inspect(handle)
+        except EngineError as error:
+            return Observed(handle=handle, presence=Presence.UNKNOWN, reason=error.detail)
+
+    def _filled(self, key: InstanceKey, observed: Observed) -> Observed:
+        """With the address as it was stored, where the engine does not say it."""
+        kept = self._kept.get(key)
+        if observed.endpoint is not None or kept is None or not kept.endpoint:
+            return observed
+        return Observed(
+            handle=observed.handle,
+            presence=observed.presence,
+            key=key,
+            endpoint=parse_base_url(kept.endpoint),
+            health_url=kept.health_url,
+        )
+
+    def was_ending(self, key: InstanceKey) -> bool:
+        """Whether its stop had been decided: a drain has nothing left to wait for after a restart (AD-13)."""
+        kept = self._kept.get(key)
+        return kept is not None and kept.state in (State.DRAINING, State.STOPPING, State.FAILED)
+
+    async def settled(self, key: InstanceKey, engine: str) -> None:
+        """Return when a start of this generation cannot meet anything that an earlier gateway left.
+
+        Raises EngineUnavailable: nobody can say. EngineRefused: what is in the way does not end.
+        """
+        asked = self._asked.get(engine)
+        if asked is not None and not asked.done.is_set():
+            await asked.done.wait()
+        leaving = self._leaving.get((key.service, key.instance))
+        if leaving is not None:
+            error = await asyncio.shield(leaving)
+            if error is not None:
+                raise EngineRefused(
+                    f"What an earlier gateway started for it cannot be ended: {error.detail}",
+                    permanent=False,
+                    resource="",
+                    remedy=error.remedy,
+                    cause="stuck",
+                    stage="engine",
+                )
+
+    # -- orphans -------------------------------------------------------------------------------
+
+    def leave(self, key: InstanceKey, engine: str, handle: Handle | None) -> None:
+        """Nobody wants it any more: end it, or leave it by policy and say so."""
+        if self._policy is OnExit.KEEP and not self._slot_exists((key.service, key.instance)):
+            log.warning(
+                "%s runs and no setting names it; it is left alone (orphan_policy: keep)",
+                key,
+                extra={"event_type": "orphan_kept", "service_id": key.service},
+            )
+            return
+        place = key.service, key.instance
+        before = self._leaving.get(place)
+        self._leaving[place] = self._tasks.spawn(self._end(key, engine, handle, before), f"end orphan {key}")
+
+    async def _end(
+        self,
+        key: InstanceKey,
+        engine: str,
+        handle: Handle | None,
+        before: asyncio.Task[EngineError | None] | None,
+    ) -> EngineError | None:
+        """End one orphan after those before it. Returns what stands in the way; the sweep tries again."""
+        if before is not None:
+            await asyncio.wait({before})
+        try:
+            await self._end_now(key, engine, handle)
+        except EngineError as error:
+            log.warning(
+                "Cannot be ended: %s (%s)",
+                key,
+                error.detail,
+                extra={"event_type": "orphan_stays", "service_id": key.service},
+            )
+            return error
+        self._store.closed(key, "orphan")
+        return None
+
+    async def _end_now(self, key: InstanceKey, engine: str, handle: Handle | None) -> None:
+        if engine not in self._engines:
+            raise EngineUnavailable(
+                f'"{key}" was started by the engine "{engine}", which is not there any more.',
+                sent=False,
+                remedy="install the engine again, or end it by hand",
+            )
+        if handle is None:
+            found = await self.find(key, None, engine)
+            handle = found.handle if isinstance(found, Found) else None
+            if isinstance(found, Observed) and found.presence is Presence.UNKNOWN:
+                raise EngineUnavailable(f"{key} may still run: {found.reason}.", sent=False)
+        if handle is not None:
+            log.info(
+                "Ending what no setting names any more: %s",
+                key,
+                extra={"event_type": "orphan_stop", "service_id": key.service},
+            )
+            await self._engines[engine].stop(handle, grace=ORPHAN_GRACE)
+
+
+def missed(key: InstanceKey) -> lc.AdoptionMissed:
+    """It ended while no gateway looked."""
+    return lc.AdoptionMissed(service=key.service, instance=key.instance, generation=key.generation)
+
+
+def not_known(key: InstanceKey, observed: Observed) -> lc.AdoptionUnknown:
+    """Nobody can say whether it runs."""
+    error = EngineUnavailable(
+        f'An earlier gateway started "{key.service}", and nobody can say whether it still runs: '
+        f"{observed.reason or 'no answer'}.",
+        sent=True,
+        remedy=f"hestia stop {key.service} --force gives it up",
+        cause="unknown",
+    )
+    error.service_id, error.retry_after = key.service, ASK_LIMIT
+    return lc.AdoptionUnknown(
+        service=key.service, instance=key.instance, generation=key.generation, error=error
+    )
