@@ -255,6 +255,7 @@ class ServiceKeys(Keys):
     on_exit: Annotated[str, Word(tuple(OnExit))] = _key(
         "",
         "What becomes of it when the gateway ends: keep leaves it to the next gateway, stop ends it.",
+        example="stop",
         shown="as `on_exit` at the top of the file",
     )
     restart_backoff: BackoffKeys = _key(BackoffKeys(), "Pauses between failed starts.", example={"cap": "2m"})
