@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
+import json
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from tests.e2e.served import launch, serving
 from tests.fakes.disk import SmallDisk, small_disk
+from tests.fakes.facts import eventually
 from tests.fakes.programs import small_command
+from tests.fakes.stores import ask
 
 pytestmark = pytest.mark.e2e
 
@@ -99,10 +102,31 @@ async def test_inv9_the_timeline_is_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "hestia.db"
     async with serving(tmp_path / "g", configuration(path)) as served:
         await served.get("/services/one/x")
-    with closing(sqlite3.connect(path)) as db:
-        query = "SELECT after FROM events WHERE service = 'one' ORDER BY id"
-        states = [after for (after,) in db.execute(query)]
-        left = db.execute("SELECT count(*) FROM generations").fetchone()
+    events = ask(path, "SELECT after FROM events WHERE service = 'one' ORDER BY id")
+    states = [after for (after,) in events]
     assert states[:2] == ["starting", "hot"]
     assert states[-1] == "cold"
-    assert left == (0,), "stopped in order: nothing is left to look for"
+    assert not ask(path, "SELECT * FROM generations"), "stopped in order: nothing is left to look for"
+
+
+async def test_inv6_ad_01_killed_gateway_leaves_in_the_file_what_runs(tmp_path: Path) -> None:
+    """kill -9 while a service is hot: its generation is there, with the handle by which to find it."""
+    path = tmp_path / "hestia.db"
+    served = launch(tmp_path / "g", configuration(path))
+    try:
+        started = await served.until_line("gateway_started")
+        served.port = int(started["listening"].rpartition(":")[2])
+        await served.get("/services/one/x")
+        (program,) = served.programs()
+        await eventually(lambda: ask(path, "SELECT handle FROM generations") != [(None,)], "the handle")
+        served.process.kill()
+        served.process.wait()
+        ((service, handle),) = ask(path, "SELECT service, handle FROM generations")
+        assert service == "one"
+        assert json.loads(str(handle))["pid"] == program
+    finally:
+        await served.http.aclose()
+        served.process.kill()
+        served.process.wait()
+        for pid in served.programs():
+            os.kill(pid, signal.SIGKILL)

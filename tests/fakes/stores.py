@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any, cast
 
 from hestia.core.model import GatewayId, Retention
 from hestia.core.ports import Memory
@@ -21,6 +24,41 @@ class Opened(SqliteStore):
     """A store with what it knew when it was opened."""
 
     memory: Memory
+
+
+class SlowDisk(Database):
+    """A database whose commits wait for `gate`, and then take `delay` seconds: as with an fsync, in C."""
+
+    def __init__(self, path: Path, *, delay: float = 0.0) -> None:
+        super().__init__(path)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.waiting = threading.Event()
+        self._delay = delay
+
+    def connect(self) -> sqlite3.Connection:
+        return cast(sqlite3.Connection, _Slow(super().connect(), self._hold))
+
+    def _hold(self) -> None:
+        self.waiting.set()
+        self.gate.wait()
+        time.sleep(self._delay)
+
+
+class _Slow:
+    """A connection that holds before each COMMIT."""
+
+    def __init__(self, db: sqlite3.Connection, hold: Callable[[], None]) -> None:
+        self._db = db
+        self._hold = hold
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        if statement == "COMMIT":
+            self._hold()
+        return self._db.execute(statement, values)
+
+    def __getattr__(self, name: str) -> Any:  # whatever else a connection has
+        return getattr(self._db, name)
 
 
 @asynccontextmanager

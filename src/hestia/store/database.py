@@ -204,7 +204,11 @@ def connect_unwritable(path: Path) -> sqlite3.Connection:
     Without file locks and with an index of the log in memory alone: nobody else can write there either.
     """
     db = connect(path, "ro", more="&vfs=unix-none")
-    db.execute("PRAGMA locking_mode=EXCLUSIVE")
+    try:
+        db.execute("PRAGMA locking_mode=EXCLUSIVE")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

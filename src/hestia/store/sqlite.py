@@ -23,16 +23,15 @@ from hestia.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
-OPEN_TIMEOUT: Final = 10.0  # seconds for looking at the file at the start; longer, and it is begun without
-INTEND_TIMEOUT: Final = 10.0  # seconds a start waits for its intent
-CLOSE_TIMEOUT: Final = 10.0
+PATIENCE: Final = 10.0  # seconds: a disk that takes longer than that for one commit hangs
 
 
 class SqliteStore:
     """Fits `core.ports.Store`.
 
     keep: how long events and requests are kept. required: whether an intent that cannot be stored is
-    refused; otherwise it is kept in memory, and written when that can be.
+    refused; otherwise it is kept in memory, and written when that can be. patience: seconds that opening, an
+    intent and closing may take; then it goes on without.
     """
 
     def __init__(
@@ -41,11 +40,13 @@ class SqliteStore:
         *,
         keep: Retention | None = None,
         required: bool = True,
+        patience: float = PATIENCE,
     ) -> None:
         self._database = database
         self._path = path = database.path
         self._keep = keep or Retention()
         self._required = required
+        self._patience = patience
         self._pending = Pending()
         self._writer: Writer | None = None
         self._reader = Reader(path, self._pending, self._connections)
@@ -71,10 +72,10 @@ class SqliteStore:
         )
         self._writer.start()
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT):
+            async with asyncio.timeout(self._patience):
                 memory = await asyncio.wrap_future(self._writer.opened)
         except TimeoutError:
-            self._note(slow(self._path, OPEN_TIMEOUT))
+            self._note(slow(self._path, self._patience))
             memory = Memory()
         self._open = True
         return memory
@@ -85,10 +86,10 @@ class SqliteStore:
             raise StoreUnavailable("The store is closed.", remedy="start the gateway again: hestia serve")
         wish = self._pending.intend(intent)
         try:
-            async with asyncio.timeout(INTEND_TIMEOUT):
+            async with asyncio.timeout(self._patience):
                 await asyncio.wrap_future(wish)
         except TimeoutError as exc:
-            hangs = slow(self._path, INTEND_TIMEOUT)
+            hangs = slow(self._path, self._patience)
             self._note(hangs)
             if self._required:
                 self._pending.closed(intent.key)
@@ -205,10 +206,10 @@ class SqliteStore:
         await self._reader.aclose()
         self._pending.end()
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT):
+            async with asyncio.timeout(self._patience):
                 await asyncio.wrap_future(writer.ended)
         except TimeoutError:
-            self._note(slow(self._path, CLOSE_TIMEOUT))
+            self._note(slow(self._path, self._patience))
         if left := len(self._pending.rows()) + len(self._pending.entries()):
             log.error(
                 "%d events and requests were not written: %s",

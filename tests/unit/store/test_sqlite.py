@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,9 +15,10 @@ import pytest
 from hestia.core.errors import StoreUnavailable
 from hestia.core.model import Retention
 from hestia.core.ports import RequestEntry
-from tests.contract.store_contract import entry, intent, key, numbers, row
+from hestia.store.sqlite import SqliteStore
+from tests.contract.store_contract import OWNER, entry, intent, key, numbers, row
 from tests.fakes.facts import eventually
-from tests.fakes.stores import ask, opened, told
+from tests.fakes.stores import SlowDisk, ask, opened, told
 
 
 @contextmanager
@@ -196,3 +198,50 @@ async def test_only_so_many_events_wait(tmp_path: Path, caplog: pytest.LogCaptur
         assert len(await numbers(store, limit=20_000)) == 10_000
     (said,) = told(caplog.records, "store_recovered")
     assert "500 events" in said
+
+
+async def test_disk_that_hangs_holds_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A commit that does not end: an intent is refused in time, the loop goes on (CK-08)."""
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "hestia.db"
+    disk = SlowDisk(path)
+    store = SqliteStore(disk, patience=0.2)
+    await store.open(OWNER)
+    disk.gate.clear()
+    try:
+        with pytest.raises(StoreUnavailable) as caught:
+            await store.intend(intent(1))
+        assert disk.waiting.is_set()
+        assert "too slow or hangs" in caught.value.detail
+        assert "too slow or hangs" in store.trouble
+        store.append(row(1))
+        assert await numbers(store) == [1]
+    finally:
+        disk.gate.set()
+    await eventually(lambda: store.trouble == "", "no trouble")
+    await store.aclose()
+    assert len(told(caplog.records, "store_trouble")) == 1
+    async with opened(path) as again:
+        assert again.memory.kept == (), "refused: as if it had never been"
+        assert await numbers(again) == [1]
+
+
+async def test_close_gives_up_on_a_disk_that_hangs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    disk = SlowDisk(tmp_path / "hestia.db")
+    store = SqliteStore(disk, patience=0.1)
+    await store.open(OWNER)
+    disk.gate.clear()
+    try:
+        store.append(row(1))
+        await store.aclose()
+        assert [line.partition(":")[0] for line in told(caplog.records, "store_lost")] == [
+            "1 events and requests were not written"
+        ]
+    finally:
+        disk.gate.set()
+    await eventually(lambda: not store_thread(), "the thread to end")
+
+
+def store_thread() -> bool:
+    """Whether the thread of any store runs."""
+    return any(one.name == "hestia-store-writer" for one in threading.enumerate())
