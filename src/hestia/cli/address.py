@@ -50,7 +50,7 @@ def from_outside(host: str, port: int, *, tls: bool = False) -> str:
 
 def is_free(host: str, port: int) -> bool:
     """Whether one can listen there right now."""
-    return _try(host, port) is None
+    return obstacle(host, port) is None
 
 
 def free_port(host: str, after: int) -> int:
@@ -65,13 +65,13 @@ def free_port(host: str, after: int) -> int:
 
 def check(host: str, port: int, *, command: str) -> None:
     """Raise CliError when the address cannot be listened on. command: how serve was called, without port."""
-    if port and (error := _try(host, port)) is not None:
+    if port and (error := obstacle(host, port)) is not None:
         raise explain(error, host, port, command=command)
 
 
 def check_service(service: str, host: str, port: int) -> None:
     """Raise CliError when the own port of a service cannot be listened on."""
-    error = _try(host, port)
+    error = obstacle(host, port)
     if error is None:
         return
     if error.errno == errno.EADDRINUSE:
@@ -87,7 +87,7 @@ def check_service(service: str, host: str, port: int) -> None:
     )
 
 
-def _try(host: str, port: int) -> OSError | None:
+def obstacle(host: str, port: int) -> OSError | None:
     """As the gateway does (`edge.listener.bind`), for a moment."""
     missing: OSError | None = None
     found = 0

@@ -19,7 +19,7 @@ from hestia.cli.exits import CliError, ExitCode
 DEFAULT_PORT: Final = 8080
 FILE_NAMES: Final = ("hestia_config.yml", "hestia_config.yaml")
 SCAN_LIMIT: Final = 1_000_000  # bytes of the file that are looked at
-_LISTENING = frozenset({"0.0.0.0", "::", "*", ""})
+LISTENING: Final = frozenset({"0.0.0.0", "::", "*", ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +76,25 @@ def _parse(text: str, source: str) -> Target:
 
 def _reachable(host: str) -> str:
     """A listening address such as 0.0.0.0 is never a target."""
-    return "localhost" if host in _LISTENING else host
+    return "localhost" if host in LISTENING else host
 
 
 def _local(environment: Mapping[str, str], folder: Path) -> tuple[int, str, str]:
     """Port, host and where they came from, as a gateway started in this folder would find them."""
-    dotenv = _dotenv(folder / ".env")
+    dotenv = scan_dotenv(folder / ".env")
     file = config_file(environment, folder)
-    host = environment.get("HESTIA_HOST") or dotenv.get("HESTIA_HOST") or _scalar(file, "host") or "localhost"
+    host = environment.get("HESTIA_HOST") or dotenv.get("HESTIA_HOST") or scalar(file, "host") or "localhost"
     for name, values in (("the environment", environment), (".env", dotenv)):
         if (text := values.get("HESTIA_PORT", "")).isdecimal():
             return int(text), host, f"HESTIA_PORT in {name}"
-    if file is not None and (text := _scalar(file, "port")).isdecimal():
+    if file is not None and (text := scalar(file, "port")).isdecimal():
         return int(text), host, f"the port in {file.name}"
     return DEFAULT_PORT, host, "the default address"
 
 
 def _has_tls(environment: Mapping[str, str], folder: Path) -> bool:
     """Whether a gateway started in this folder would speak HTTPS."""
-    if environment.get("HESTIA_TLS") or _dotenv(folder / ".env").get("HESTIA_TLS"):
+    if environment.get("HESTIA_TLS") or scan_dotenv(folder / ".env").get("HESTIA_TLS"):
         return True
     return any(re.match(r"tls\s*:", line) for line in _lines(config_file(environment, folder)))
 
@@ -123,7 +123,7 @@ def service_ids(file: Path | None) -> list[str]:
     return found
 
 
-def _scalar(file: Path | None, key: str) -> str:
+def scalar(file: Path | None, key: str) -> str:
     """The value of a top-level key, "" without one."""
     pattern = re.compile(rf"{key}\s*:\s*[\"']?([^\s\"'#]+)")
     return next((match[1] for line in _lines(file) if (match := pattern.match(line))), "")
@@ -141,7 +141,8 @@ def _lines(file: Path | None) -> list[str]:
     return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
-def _dotenv(file: Path) -> dict[str, str]:
+def scan_dotenv(file: Path) -> dict[str, str]:
+    """The gateway's own variables in a `.env` file, by a light scan."""
     found = {}
     for line in _lines(file):
         name, separator, value = line.strip().removeprefix("export ").partition("=")
