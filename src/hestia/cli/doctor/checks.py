@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from hestia.cli.doctor import addresses, configuration, engines, folder, gateway, machine, ports
+from hestia.cli.doctor import addresses, configuration, engines, folder, gateway, machine, ports, store
 from hestia.cli.doctor.finding import Check, Finding
 from hestia.cli.doctor.world import World
 
@@ -54,6 +54,7 @@ def _of_services(world: World) -> Iterator[Check]:
 def _of_machine(world: World) -> Iterator[Check]:
     state_dir = world.gateway.state_dir
     yield Check("folder", "", _one(folder.state_folder, world), f"ls -la {state_dir}")
+    yield Check("store", "", _one(store.database, world), "hestia db check")
     yield Check("disk", "", partial(folder.disk, world), f"df {state_dir}")
     yield Check("clock", "", _one(machine.clock, world), "timedatectl")
     yield Check("files", "", _one(machine.open_files, world), "ulimit -Hn")

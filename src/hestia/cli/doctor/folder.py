@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pwd
@@ -18,6 +19,7 @@ from hestia.cli.doctor.running import process_of
 from hestia.cli.doctor.world import World
 from hestia.cli.text import plain
 from hestia.engines.process_options import ProcessOptions
+from hestia.store.choose import database_path
 
 MIB: Final = 2**20
 ROOM_NEEDED: Final = 16 * MIB  # bytes; below it a start cannot be relied on
@@ -173,18 +175,29 @@ class Space:
 
 
 def disk(world: World) -> Iterator[Finding]:
-    """Whether there is room for state, database and output."""
-    there = nearest_above(Path(world.gateway.state_dir))
+    """Whether there is room for state and output, and for the database where it is on another disk."""
+    state = nearest_above(Path(world.gateway.state_dir))
+    yield from room_at(state, "state_dir", output_of(world))
+    if (database := database_path(world.gateway)) is None:
+        return
+    there = nearest_above(database.parent)
+    with contextlib.suppress(OSError):  # said of the folder
+        if there.stat().st_dev != state.stat().st_dev:
+            yield from room_at(there, "database_url", 0)
+
+
+def room_at(there: Path, where: str, output: int) -> Iterator[Finding]:
+    """Whether there is room at a folder. where: the key that names it."""
     try:
         found = os.statvfs(there)
     except OSError as exc:
         if exc.errno != errno.EACCES:  # said by the check of the folder
-            yield fail(
-                "disk", f"{plain(str(there))}: {exc.strerror}", "state_dir", f"df {shlex.quote(str(there))}"
-            )
+            do = f"df {shlex.quote(str(there))}"
+            yield fail("disk", f"{plain(str(there))}: {exc.strerror}", where, do)
         return
     inodes = found.f_favail if found.f_files else None
-    yield judge_space(Space(str(there), found.f_bavail * found.f_frsize, inodes), output_of(world))
+    space = Space(str(there), found.f_bavail * found.f_frsize, inodes)
+    yield judge_space(space, output, where)
 
 
 def output_of(world: World) -> int:
@@ -193,24 +206,23 @@ def output_of(world: World) -> int:
     return sum(one.log_max * _OUTPUT_PARTS for one in options if isinstance(one, ProcessOptions))
 
 
-def judge_space(space: Space, output: int) -> Finding:
+def judge_space(space: Space, output: int, where: str = "state_dir") -> Finding:
     """Whether that is enough."""
     path, where = plain(space.path), "state_dir"
-    do = (
-        f"make room (see what takes it: du -xh {shlex.quote(space.path)} | sort -h | tail), or move state_dir"
-    )
-    text = f"{_size(space.free)} free at {path}"
+    do = f"make room (see what takes it: du -xh {shlex.quote(space.path)} | sort -h | tail), or move {where}"
+    text = f"{size_text(space.free)} free at {path}"
     if space.inodes is not None and space.inodes < INODES_NEEDED:
         return fail("disk", f"{path} takes no more files: {space.inodes} are left", where, do)
     if space.free < ROOM_NEEDED:
         return fail("disk", f"only {text}", where, do)
     if space.free < ROOM_WANTED + output:
-        more = f", and the output of the programs may take {_size(output)}" if output else ""
+        more = f", and the output of the programs may take {size_text(output)}" if output else ""
         return warn("disk", f"only {text}{more}", where, do)
     return ok("disk", text, where)
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
+    """Bytes in binary units (CL-15)."""
     for unit, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if count >= unit:
             return f"{count / unit:.1f} {name}" if count < 10 * unit else f"{count // unit} {name}"

@@ -25,7 +25,7 @@ from hestia.core.model import GatewaySettings, ServiceSettings, Settings
 ASK_TIMEOUT: Final = 1.5  # seconds for each call to the gateway
 NOWHERE: Final = "/dev/null"  # a working directory in which no file of ours can be
 # of the environment, where the file and the rest of it cannot be used
-_SALVAGED: Final = ("host", "port", "state_dir")
+_SALVAGED: Final = ("host", "port", "state_dir", "database_url")
 _FOLDERS: Final = ("HOME", "STATE_DIRECTORY", "XDG_STATE_HOME")
 
 
