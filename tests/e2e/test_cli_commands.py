@@ -60,6 +60,7 @@ def test_cl01_alone_and_help_print_the_same_grouped_overview(hestia: Caller) -> 
         "demo",
         "status",
         "logs",
+        "doctor",
         "start",
         "stop",
         "restart",

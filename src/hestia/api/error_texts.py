@@ -27,7 +27,8 @@ ERRORS: Final[Mapping[str, ErrorText]] = {
         "Hestia itself failed. The request and the service are not to blame.",
         (
             "Send the request again; other requests are not affected.",
-            "Report it with the log lines that carry the request id of the answer.",
+            "Report it with the log lines that carry the request id of the answer, and with: hestia doctor "
+            "--report",
         ),
     ),
     "config_error": ErrorText(
