@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from hestia import __version__
+from hestia.cli.configuration import engine_options
 from hestia.cli.doctor.finding import Finding, fail, ok, skip, warn
-from hestia.cli.doctor.running import Running, process_of
+from hestia.cli.doctor.running import Running, environment_of, process_of
 from hestia.cli.doctor.world import World
 from hestia.cli.exits import CliError, Document
 from hestia.cli.text import plain
-from hestia.config import effective
+from hestia.config import ConfigProblems, effective, load
 from hestia.core.model import Settings
 
 NAMED: Final = 5  # settings that are named when they differ
@@ -29,7 +30,7 @@ def gateway(world: World) -> Iterator[Finding]:
     yield health(found)
     yield from version(found)
     if world.settings is not None:
-        yield from same_configuration(found, world.settings)
+        yield from same_configuration(found, as_the_gateway_reads(world, world.settings))
     elif found.config is not None:
         yield warn(
             "gateway",
@@ -91,6 +92,23 @@ def version(running: Running) -> Iterator[Finding]:
             running.url,
             "restart the gateway to bring them together",
         )
+
+
+def as_the_gateway_reads(world: World, settings: Settings) -> Settings:
+    """The present configuration with the variables of the running gateway, where those can be seen."""
+    pid = process_of(world.gateway.state_dir)
+    variables = environment_of(pid) if pid else None
+    if variables is None:
+        return settings
+    try:
+        return load(
+            path=settings.config_path or None,
+            environ=variables,
+            cwd=str(world.folder),
+            engines=engine_options(),
+        )
+    except ConfigProblems:
+        return settings
 
 
 def same_configuration(running: Running, settings: Settings) -> Iterator[Finding]:
