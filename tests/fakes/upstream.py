@@ -8,6 +8,7 @@ and, as long as it is HTTP, read by h11; anything h11 would refuse is a `violati
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -187,6 +188,7 @@ class RawUpstream:
         self.tls = False
         self._host = "127.0.0.1"
         self._server: asyncio.Server | None = None
+        self._deaf: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life ----------------------------------------------------------------------------------
@@ -201,6 +203,7 @@ class RawUpstream:
     ) -> Self:
         """Listen; with port 0 on a free port, which stays the same over `stop_listening` and `start`."""
         self._host, self.unix_path, self.tls = host, unix_path, tls is not None
+        self._hear()
         if unix_path:
             self._server = await asyncio.get_running_loop().create_unix_server(
                 lambda: Connection(self), unix_path
@@ -213,14 +216,29 @@ class RawUpstream:
         return self
 
     def stop_listening(self) -> None:
-        """Refuse connections from now on; those open stay."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """Refuse connections from now on; those open stay.
+
+        The port stays ours, bound and deaf: another test on this machine must not answer in our place.
+        """
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        if self.port and ":" not in self._host:
+            self._deaf = socket.socket()
+            self._deaf.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):  # the listener is still closing: then nobody else gets it yet
+                self._deaf.bind((self._host, self.port))
+
+    def _hear(self) -> None:
+        if self._deaf is not None:
+            self._deaf.close()
+            self._deaf = None
 
     async def aclose(self) -> None:
         """Stop listening, end all scripts and connections. Raises what a script raised."""
         self.stop_listening()
+        self._hear()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,12 +1,13 @@
 """Leases and the use counters of an instance: the part of the world that the hot path touches.
 
 A `Use` stands beside the frozen record of one generation. Granting and releasing a lease are plain
-synchronous calls; `Use.release` says whether somebody must look (a waiter, a drain, an idle timer).
+synchronous calls; `Lease.close` says whether somebody must look (a waiter, a drain).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from hestia.core.errors import HestiaError
@@ -33,7 +34,8 @@ class Use:
 
     limit: leases at once (`math.inf` is unlimited). warm: a response head below 500 was seen, or the
     warm-up window is over. data: a place for the proxy to keep what it computed for this generation.
-    last_used: loop-clock seconds of the last end of use. sockets: leases that are spliced WebSockets.
+    last_used: loop-clock seconds of the last end of use. waiting: who queues for its service. sockets: leases
+    that are spliced WebSockets.
     """
 
     __slots__ = (
@@ -48,6 +50,7 @@ class Use:
         "limit",
         "owner",
         "sockets",
+        "waiting",
         "warm",
         "warm_limit",
     )
@@ -69,6 +72,7 @@ class Use:
         self.admitting = True
         self.warm = False
         self.owner = owner
+        self.waiting: Mapping[int, object] = owner.service.queue.waiters
         self.leases: set[Lease] = set()
         self.sockets = 0
         self.granted = 0
@@ -131,7 +135,7 @@ class Lease:
             self.use.last_used = now
 
     def close(self, now: float) -> bool:
-        """Give the lease back; safe to call twice. True when this was the call that did it."""
+        """Give the lease back; safe to call twice. True when somebody must look: the world's `released`."""
         use = self.use
         if self not in use.leases:
             return False
@@ -141,7 +145,7 @@ class Lease:
         if not self.is_quiet:
             use.last_used = now
         self.holder = None
-        return True
+        return not use.admitting or len(self.use.waiting) > 0
 
     def __repr__(self) -> str:
         return f"<Lease {self.use.key} {'socket' if self.is_socket else 'request'}>"

@@ -188,10 +188,7 @@ class World:
 
     def release(self, lease: Lease, now: float) -> bool:
         """Give a lease back; idempotent. True when somebody must look: apply `released` then."""
-        if not lease.close(now):
-            return False
-        slot: Slot = lease.use.owner
-        return not lease.use.admitting or bool(slot.service.queue.waiters)
+        return lease.close(now)
 
     # -- waiting -------------------------------------------------------------------------------
 

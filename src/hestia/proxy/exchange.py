@@ -127,7 +127,7 @@ class Exchange(Attempts):
         self._waiter = None
         if isinstance(outcome, Lease):
             if self._ended:
-                self._path.leases.release(outcome)
+                self._path.release(outcome)
             else:
                 self._leased(outcome, self._path.clock())
         else:
@@ -332,8 +332,7 @@ class Exchange(Attempts):
             connection.abort()
         lease, self._lease = self._lease, None
         if lease is not None:
-            lease.holder = None
-            self._path.leases.release(lease)
+            self._path.release(lease)
         if self._spooled:
             self._take_spool()
         if self._copy is not None:

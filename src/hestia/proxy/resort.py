@@ -57,9 +57,8 @@ class Resorts(Relay):
         self._failed[lease.use.key.instance] = error
         if len(self._failed) == len(route.settings.instances):
             self._failed.clear()
-        lease.holder = None
         self._lease = None
-        self._path.leases.release(lease)
+        self._path.release(lease)
 
     def _rewind(self) -> None:
         """The next attempt begins with the same body, and its waits have deadlines of their own (CQ-08)."""

@@ -75,7 +75,7 @@ class Leases(Starter, Protocol):
         quiet: bool = False,
     ) -> Waiter: ...
     def leave(self, service: ServiceId, waiter: Waiter) -> None: ...
-    def release(self, lease: Lease) -> None: ...
+    def released(self, lease: Lease) -> None: ...
     def succeeded(self, lease: Lease) -> None: ...
     def connect_failed(self, lease: Lease, error: HestiaError) -> None: ...
 
@@ -354,6 +354,12 @@ class DataPath:
     def later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
         """A timer of one exchange; only where it waits on purpose."""
         return asyncio.get_running_loop().call_later(seconds, call)
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back; idempotent."""
+        lease.holder = None
+        if lease.close(self.clock()):
+            self.leases.released(lease)
 
     def done(self, exchange: Exchange) -> None:
         """An exchange has ended."""

@@ -101,6 +101,7 @@ class Gateway:
         self._perform = self._performer.perform
         self.happened = self._performer.happened
         self.release = self._performer.release
+        self.released = self._performer.released
         self._watcher = Watcher(
             world=self.world,
             engines=engines,

@@ -96,8 +96,12 @@ class Performer:
     def release(self, lease: Lease) -> None:
         """Give a lease back. Idempotent."""
         if self._world.release(lease, self._clock()):
-            key = lease.use.key
-            self.perform(self._world.released(key.service, key.instance, self._clock()))
+            self.released(lease)
+
+    def released(self, lease: Lease) -> None:
+        """A lease was given back where somebody waits or drains."""
+        key = lease.use.key
+        self.perform(self._world.released(key.service, key.instance, self._clock()))
 
     def note_use(self) -> None:
         """Store when each hot instance was used last, if that moved since the last call (AD-12)."""
