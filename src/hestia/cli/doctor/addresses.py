@@ -7,8 +7,10 @@ each address, and never through the gateway: nothing is woken.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +27,7 @@ from hestia.core.urls import parse_base_url, uses_port_mark
 from hestia.runtime.probes import Answer, Target, ask, target_for
 
 ANSWER_TIMEOUT: Final = 3.0  # seconds; below the limit of a check, so that the reason is told
+AROUND_TIMEOUT: Final = 0.8  # seconds that a guess at a better address may take
 CONTAINER_MARKS: Final = ("/.dockerenv", "/run/.containerenv")
 CONTAINER_HOSTS: Final = ("host.docker.internal", "host.containers.internal")  # the machine around it
 _HOT: Final = ("hot", "suspect", "draining")
@@ -81,10 +84,10 @@ def service_address(world: World, service: ServiceSettings, instance: InstanceSe
             return
     answer = look(target)
     # the gateway is asked meanwhile by its own check: the other way round, both limits would add up
-    yield judge(_around(world, service, instance, target, answer, world.asked.running()))
+    yield judge(_with_surroundings(world, service, instance, target, answer, world.asked.running()))
 
 
-def _around(
+def _with_surroundings(
     world: World,
     service: ServiceSettings,
     instance: InstanceSettings,
@@ -95,20 +98,21 @@ def _around(
     """The answer with what stands around it."""
     status = running.service(str(service.id)) if running is not None else {}
     in_container = any(os.path.exists(mark) for mark in CONTAINER_MARKS)
-    endpoint = target.endpoint
+    endpoint, phase = target.endpoint, str(status.get("phase", ""))
+    # asked for where it tells something only: it costs a look at every process
+    strange = instance.managed and phase not in _HOT and target.local and not answer.refused
+    lost = in_container and answer.refused and target.local and not instance.managed
     return AddressLook(
         service=str(service.id),
         url=target.url,
         health=bool(target.path),
         managed=instance.managed,
         answer=answer,
-        phase=str(status.get("phase", "")),
+        phase=phase,
         local=target.local,
-        holder=None
-        if answer.refused or not target.local or not endpoint.port
-        else address.holder_of(endpoint.port),
+        holder=address.holder_of(endpoint.port) if strange and endpoint.port else None,
         in_container=in_container,
-        instead=around_the_container(endpoint) if in_container and answer.refused and target.local else "",
+        instead=_AROUND.answering(endpoint) if lost and endpoint.port else "",
         assumed=is_assumed(world, str(service.id)),
     )
 
@@ -180,15 +184,40 @@ def look(target: Target) -> Answer:
         return runner.run(ask(target, timeout=ANSWER_TIMEOUT))
 
 
-def around_the_container(endpoint: Endpoint, hosts: tuple[str, ...] = CONTAINER_HOSTS) -> str:
-    """Where the same port answers on the machine around this container, "" nowhere."""
-    for host in hosts:
-        try:
-            socket.create_connection((host, endpoint.port), timeout=0.5).close()
-        except OSError:
-            continue
-        return f"{endpoint.scheme}://{host}:{endpoint.port}"
-    return ""
+class _Around:
+    """The machine around this container, if it has a name here: looked up once, and not for long."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: tuple[str, ...] | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """Those of the usual names that can be resolved."""
+        with self._lock:
+            if self._known is None:
+                found: list[str] = []
+                look = threading.Thread(target=self._look, args=(found,), daemon=True)
+                look.start()
+                look.join(AROUND_TIMEOUT)
+                self._known = tuple(found)
+            return self._known
+
+    def _look(self, found: list[str]) -> None:
+        for host in CONTAINER_HOSTS:
+            with contextlib.suppress(OSError):
+                socket.getaddrinfo(host, None)
+                found.append(host)
+
+    def answering(self, endpoint: Endpoint) -> str:
+        """Where the same port answers on that machine, "" nowhere."""
+        for host in self.names():
+            with contextlib.suppress(OSError):
+                socket.create_connection((host, endpoint.port), timeout=AROUND_TIMEOUT / 2).close()
+                return f"{endpoint.scheme}://{host}:{endpoint.port}"
+        return ""
+
+
+_AROUND: Final = _Around()
 
 
 # -- judging -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hestia.cli.doctor.world import World
 
 def checks(world: World) -> list[Check]:
     """Everything there is to look at. Without a usable configuration, that is the gateway and the machine."""
-    return [*_of_gateway(world), *_of_services(world), *_of_machine(world)]
+    return [*_of_gateway(world), *_of_machine(world), *_of_services(world)]
 
 
 def _of_gateway(world: World) -> Iterator[Check]:

@@ -108,51 +108,37 @@ def unusable_in(folder: Path) -> tuple[str, ...]:
 def judge(seen: FolderLook) -> Finding:
     """What the look means."""
     path, where = plain(seen.path), "state_dir"
-    elsewhere = "or name another folder: state_dir, HESTIA_STATE_DIR"
-    quoted = shlex.quote(seen.there)
-    if seen.refused:
-        return fail(
-            "folder",
-            f"{path} cannot be looked at by user {seen.user}: {seen.refused}",
-            where,
-            f"let {seen.user} into it (look: namei -l {shlex.quote(seen.path)}), {elsewhere}",
-        )
-    if not seen.is_folder:
-        return fail("folder", f"{plain(seen.there)} is not a folder", where, f"remove it, {elsewhere}")
-    if seen.read_only:
-        return fail(
-            "folder",
-            f"{path} is on a file system that is read-only",
-            where,
-            f"mount it writable: findmnt -T {quoted}, {elsewhere}",
-        )
-    if not seen.usable:
-        what = f"{path} cannot be used" if seen.there == seen.path else f"{path} cannot be made"
-        return fail(
-            "folder",
-            f"{what} by user {seen.user}: {plain(seen.there)} belongs to {seen.owner} (mode {seen.mode:o})",
-            where,
-            f"sudo chown -R {seen.user} {quoted}, or run Hestia as {seen.owner}, {elsewhere}",
-        )
-    if seen.unusable:
-        names = ", ".join(plain(name) for name in seen.unusable[:5])
-        return fail(
-            "folder",
-            f"user {seen.user} cannot read and write {names} in {path}",
-            where,
-            f"sudo chown -R {seen.user} {quoted}",
-        )
+    if (broken := _broken(seen)) is not None:
+        return fail("folder", broken[0], where, broken[1])
     if seen.there != seen.path:
         return ok("folder", f"{path} is made with the first start", where)
     if seen.mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return warn(
-            "folder",
-            f"other users can change what is in {path} (mode {seen.mode:o})",
-            where,
-            f"chmod 700 {quoted}",
-        )
+        text = f"other users can change what is in {path} (mode {seen.mode:o})"
+        return warn("folder", text, where, f"chmod 700 {shlex.quote(seen.there)}")
     used = f", in use by the gateway (pid {seen.pid})" if seen.pid else ""
     return ok("folder", f"{path} belongs to {seen.owner}{used}", where)
+
+
+def _broken(seen: FolderLook) -> tuple[str, str] | None:
+    """Why it cannot be used, and what to do."""
+    path, there, user = plain(seen.path), plain(seen.there), seen.user
+    elsewhere, quoted = "or name another folder: state_dir, HESTIA_STATE_DIR", shlex.quote(seen.there)
+    if seen.refused:
+        do = f"let {user} into it (look: namei -l {shlex.quote(seen.path)}), {elsewhere}"
+        return f"{path} cannot be looked at by user {user}: {seen.refused}", do
+    if not seen.is_folder:
+        return f"{there} is not a folder", f"remove it, {elsewhere}"
+    if seen.read_only:
+        return f"{path} is on a file system that is read-only", f"mount it writable, {elsewhere}"
+    take = f"sudo chown -R {user} {quoted}"
+    if not seen.usable:
+        what = f"{path} cannot be used" if seen.there == seen.path else f"{path} cannot be made"
+        text = f"{what} by user {user}: {there} belongs to {seen.owner} (mode {seen.mode:o})"
+        return text, f"{take}, or run Hestia as {seen.owner}, {elsewhere}"
+    if seen.unusable:
+        names = ", ".join(plain(name) for name in seen.unusable[:5])
+        return f"user {user} cannot read and write {names} in {path}", take
+    return None
 
 
 def _name(uid: int) -> str:

@@ -88,7 +88,7 @@ def gather(
     named = bool(url or environment.get("HESTIA_URL"))
     target = find_target(url, environment, folder)
     if not named:
-        source = "the default address" if settings is None else settings.sources.get("port", target.source)
+        source = target.source if settings is None else settings.sources.get("port", target.source)
         target = local_target(gateway, target, source)
     client = Client(target, key=key, connect_timeout=ASK_TIMEOUT, answer_timeout=ASK_TIMEOUT)
     return World(environment, folder, settings, problems, gateway, target, named, Asked(client))
