@@ -25,10 +25,9 @@ from hestia.api.server import PATH_LIMIT, ControlServer
 from hestia.config import effective, load
 from hestia.core.model import Endpoint, Settings
 from hestia.core.ports import Engine, EngineContext, EnginePlugin, Recorder, Store
-from hestia.core.requests import RequestRecord
 from hestia.edge.certificate import Certificate
 from hestia.edge.limits import OpenFiles, Room, open_files_at_start, open_files_limit
-from hestia.edge.server import Door, EdgeServer
+from hestia.edge.server import SWEEP_INTERVAL, Door, EdgeServer
 from hestia.engines.registry import EngineRegistry, load_engines
 from hestia.http1.pool import Pool
 from hestia.inward.dispatch import Dispatcher
@@ -40,7 +39,9 @@ from hestia.store.choose import store_for
 from hestia.store.folder import StateFolder
 from hestia.telemetry import logs
 from hestia.telemetry.access import AccessLog
-from hestia.telemetry.recorder import LogRecorder
+from hestia.telemetry.engines import measured
+from hestia.telemetry.metrics import Metrics
+from hestia.telemetry.recorder import LogRecorder, Recorders
 from hestia.telemetry.writer import Stream
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Hestia:
     """
 
     gateway: Gateway
+    metrics: Metrics
     address: tuple[str, int]  # where it listens; (unix_path, 0) on a unix socket
 
     def __init__(
@@ -105,6 +107,8 @@ class Hestia:
         cleanup.push_async_callback(self._store.aclose)
         memory = await self._store.open(gateway_id)
         cleanup.push_async_callback(self._tasks.aclose)
+        metrics = self.metrics = self._make_metrics(clock)
+        cleanup.callback(metrics.batches.close)
         context = EngineContext(gateway_id, settings.state_dir, open_files_at_start())
         engines = self._make_engines(context, {kept.intent.engine for kept in memory.kept})
         for engine in engines.values():
@@ -116,7 +120,7 @@ class Hestia:
             gateway=gateway_id,
             engines=engines,
             store=self._store,
-            recorder=self._recorder,
+            recorder=Recorders(self._recorder, metrics.lives),
             tasks=self._tasks,
             version=__version__,
             closed=pool.forget,
@@ -125,7 +129,11 @@ class Hestia:
         control_path = self._control_path()
         dispatcher = self._dispatcher(os.path.join(os.path.dirname(control_path), "edge"))
         api = create_api(
-            self.gateway, dispatch=dispatcher.call, version=__version__, config=self._config_view
+            self.gateway,
+            dispatch=dispatcher.call,
+            version=__version__,
+            config=self._config_view,
+            numbers=metrics,
         )
         control = ControlServer(api, control_path, spawn=self._tasks.spawn)
         await control.start()
@@ -139,7 +147,7 @@ class Hestia:
             leases=self.gateway,
             pool=pool,
             control=Endpoint("http", "", 0, unix_path=control.path),
-            on_done=self._access_log(),
+            on_done=metrics.batches.record,
             clock=clock,
             buffers=self.buffers,
             pseudonym=f"hestia-{gateway_id}",  # two gateways in a row are no loop
@@ -152,11 +160,19 @@ class Hestia:
             refuse=main.refusal,
             clock=clock,
             spawn=self._tasks.spawn,
-            swept=(pool.sweep, dispatcher.pool.sweep, files.look),
+            swept=(pool.sweep, dispatcher.pool.sweep, files.look, metrics.lag.look),
             room=Room(open_files_limit(), settings.trusted_proxies),
             certificate=Certificate(settings.tls) if settings.tls is not None else None,
         )
         cleanup.push_async_callback(edge.aclose)
+        metrics.watch(
+            lambda: self.gateway.world.services,
+            {
+                "hestia_upstream_connections": lambda: dataclasses.asdict(pool.to_services()),
+                "hestia_client_connections": lambda: {"": self.open_connections},
+                "hestia_body_buffer_bytes": lambda: {"": self.buffers.held},
+            },
+        )
         self.gateway.watch_engines()
         await edge.start()
         files.look(clock())
@@ -206,22 +222,23 @@ class Hestia:
     def _make_engines(self, context: EngineContext, before: set[str]) -> dict[str, Engine]:
         """One engine object for each that a service uses, or (`before`) that an earlier gateway used."""
         used = {one.engine for service in self.settings.services.values() for one in service.instances}
-        if self._plugins is not None:
-            used |= before & set(self._plugins)
-            return {name: self._plugins[name](context) for name in sorted(used)}
-        registry = EngineRegistry()
-        if before - used:
-            used |= before & set(registry.names()) - set(registry.failures())
-        return {name: registry.plugin(name)(context) for name in sorted(used)}
+        plugins = self._plugins
+        if plugins is not None:
+            used |= before & set(plugins)
+        else:
+            registry = EngineRegistry()
+            if before - used:
+                used |= before & set(registry.names()) - set(registry.failures())
+            plugins = {name: registry.plugin(name) for name in used}
+        return {name: measured(plugins[name](context), self.metrics.calls) for name in sorted(used)}
 
-    def _access_log(self) -> Callable[[RequestRecord], None]:
-        settings = self.settings.gateway
-        if not settings.access_log:
-            return lambda _record: None
-        form = logs.choose_form(settings.log_format, terminal=sys.stderr.isatty())
-        access = AccessLog(self._access_stream or sys.stderr.buffer, form=form)
-        self._cleanup.callback(access.close)
-        return access.record
+    def _make_metrics(self, clock: Callable[[], float]) -> Metrics:
+        """What counts; the access log, if it is on, reads the same records."""
+        settings, readers = self.settings.gateway, []
+        if settings.access_log:
+            form = logs.choose_form(settings.log_format, terminal=sys.stderr.isatty())
+            readers.append(AccessLog(self._access_stream or sys.stderr.buffer, form=form))
+        return Metrics(*readers, version=__version__, interval=SWEEP_INTERVAL, clock=clock)
 
     def _config_view(self) -> ConfigView:
         rows = tuple(ConfigRow(row.key, row.value, row.source) for row in effective(self.settings))

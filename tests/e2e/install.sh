@@ -33,6 +33,16 @@ if [ ${#missing[@]} -gt 0 ]; then
     { apt update && apt install -y --no-install-recommends "${missing[@]}"; }
 fi
 
+# promtool alone, out of Debian's package: the server that it comes with is of no use here, nor is its 90 MB.
+if ! command -v promtool >/dev/null && [ ! -x prometheus/promtool ]; then
+  folder=$(mktemp -d)
+  (cd "$folder" && { apt-get -qq download prometheus 2>/dev/null || { apt update && apt-get -qq download prometheus; }; })
+  mkdir -p prometheus
+  dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar xO ./usr/bin/promtool >"$folder/promtool"
+  install -m 755 "$folder/promtool" prometheus/promtool
+  rm -r "$folder"
+fi
+
 stamp=node/node_modules/.hestia-stamp
 if [ "$(cat "$stamp" 2>/dev/null)" != "$(cksum <node/package-lock.json)" ]; then
   npm ci --prefix node --silent --no-audit --no-fund

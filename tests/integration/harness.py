@@ -36,6 +36,17 @@ if TYPE_CHECKING:
     from hestia.app import Hestia
 
 DRAIN = 2.0
+# Gauges that say what is under way; connections to services may stay, idle.
+TRAFFIC = frozenset(
+    (
+        "hestia_requests_in_flight",
+        "hestia_websockets_open",
+        "hestia_queue_waiters",
+        "hestia_queue_oldest_waiter_seconds",
+        "hestia_body_buffer_bytes",
+        "hestia_upstream_connections",
+    )
+)
 
 
 class Probe(RawUpstream):
@@ -150,7 +161,17 @@ class Gateway:
             await self.until_waiting(0, one)
             await self.until_in_flight(0, one)
         # A request that pauses between two attempts is neither; it may hold a body.
-        await eventually(lambda: self.hestia.buffers.held == 0, "no body to be held")
+        await eventually(lambda: self.busy() == {}, lambda: f"gauges to be zero: {self.busy()}")
+
+    def busy(self) -> dict[str, float]:
+        """Gauges of traffic that are not zero: none while nothing is under way (OB-03)."""
+        found = {}
+        for family, points in self.hestia.metrics.families():
+            for labels, value in points:
+                if family.name in TRAFFIC and labels != ("idle",) and value:
+                    assert isinstance(value, float)
+                    found[f"{family.name}{labels}"] = value
+        return found
 
     async def aclose(self, *, drain: float = DRAIN) -> None:
         """Close the gateway; safe to call twice."""

@@ -7,31 +7,41 @@ application is reached (private socket, or mounted by another server).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from hestia.api import dispatch, failures, gateway, services
+from hestia.api import dispatch, failures, gateway, metrics, services
 from hestia.api.boundary import Boundary
 from hestia.api.control import ConfigView, Control, Dispatch
 from hestia.api.documents import OpenApi, finish
+from hestia.telemetry.metrics import Metrics
 
 DESCRIPTION = (
     "Control of the gateway: what its services do, starting and stopping them, their output, its own "
     "health and configuration. Every error it makes is an `application/problem+json` document."
 )
 
+ROUTERS: Final = (services.router, dispatch.router, metrics.router, gateway.router)
+
 
 def create_api(
-    control: Control, *, dispatch: Dispatch, version: str, config: Callable[[], ConfigView] = ConfigView
+    control: Control,
+    *,
+    dispatch: Dispatch,
+    version: str,
+    config: Callable[[], ConfigView] = ConfigView,
+    numbers: Metrics | None = None,
 ) -> FastAPI:
     """Build the application around one gateway.
 
     dispatch: makes the calls of `POST /v1/requests`. config: asked at each `GET /v1/config`; hides secrets
-    itself.
+    itself. numbers: what the metrics show; they name the gateway's own paths by the routes that are here.
     """
     app = _assemble(version)
+    app.state.metrics = numbers or Metrics(version=version)
+    app.state.metrics.traffic.template = metrics.templates(ROUTERS)
     app.state.control = control
     app.state.config = config
     app.state.dispatch = dispatch
@@ -51,11 +61,10 @@ def _assemble(version: str) -> FastAPI:
         docs_url=None,  # Swagger UI and ReDoc load their scripts from a CDN
         redoc_url=None,
         redirect_slashes=False,  # Boundary takes a final slash off; a redirect would guess our own address
-        openapi_tags=[{"name": "services"}, {"name": "gateway"}],
+        openapi_tags=[{"name": "services"}, {"name": "metrics"}, {"name": "gateway"}],
     )
-    app.include_router(services.router)
-    app.include_router(dispatch.router)
-    app.include_router(gateway.router)
+    for router in ROUTERS:
+        app.include_router(router)
     failures.install(app)
     app.add_middleware(Boundary)
     return app

@@ -9,7 +9,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
 State = Literal["cold", "starting", "hot", "stopping"]
@@ -286,3 +293,42 @@ class Problem(BaseModel):
     help: str | None = Field(
         default=None, description="Path of a page about this code.", examples=["/help/errors/queue_timeout"]
     )
+
+
+class Count(BaseModel):
+    """How often something happened since the gateway started."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int | float = Field(description="Whole where things are counted; seconds may not be.", ge=0)
+    timestamp: Instant = Field(description="The last time.")
+
+
+class Timer(BaseModel):
+    """Durations, in milliseconds. Percentiles are within 5 %."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int = Field(ge=0)
+    avg_ms: int | float
+    min_ms: int | float
+    max_ms: int | float
+    p50_ms: int | float
+    p95_ms: int | float
+    p99_ms: int | float
+
+
+class ServiceMetrics(BaseModel):
+    """Numbers by name, as in `requests_total[method=GET,path=/services/{serviceId}/{path}]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    counters: dict[str, Count]
+    timers: dict[str, Timer]
+    gauges: dict[str, int | float]
+
+
+class Metrics(ServiceMetrics):
+    """The numbers of everything, and of each service that was ever used."""
+
+    services: dict[str, ServiceMetrics]

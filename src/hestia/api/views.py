@@ -139,6 +139,8 @@ def index(services: Sequence[str], version: str) -> models.Index:
         links={
             "services": "/v1/services",
             "config": "/v1/config",
+            "metrics": "/v1/metrics",
+            "prometheus": "/metrics",
             "health": "/healthz",
             "readiness": "/readyz",
             "openapi": "/openapi.json",

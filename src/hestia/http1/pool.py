@@ -225,6 +225,13 @@ class Pool:
         idle = sum(len(shelf.idle) for shelf in self._shelves.values())
         return PoolStatistics(idle=idle, in_use=len(self._in_use), connecting=len(self._dials))
 
+    def to_services(self) -> PoolStatistics:
+        """The same without connections to the control API, which is no service."""
+        own = self.shelf(None)
+        in_use = sum(connection.shelf is not own for connection in self._in_use)
+        whole = self.statistics()
+        return PoolStatistics(idle=whole.idle - len(own.idle), in_use=in_use, connecting=whole.connecting)
+
 
 def _clear(shelf: Shelf) -> None:
     idle, shelf.idle[:] = list(shelf.idle), []

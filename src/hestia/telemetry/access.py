@@ -1,11 +1,10 @@
-"""One line per request, off the hot path: kept as they are, rendered and written in batches (OB-01).
+"""One line per request, rendered and written in batches, off the hot path (OB-01).
 
-Owns the line's two forms and when a batch is written. Queries are left out; header values never get here.
+Owns the line's two forms. Queries are left out; header values never get here.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -14,11 +13,9 @@ from hestia.telemetry.logs import Form
 from hestia.telemetry.text import clock_text, json_text, plain, utc_text
 from hestia.telemetry.writer import Stream
 
-FLUSH_INTERVAL = 0.2
 BATCH = 256  # lines written in one go
 REMEMBERED = 1024  # texts
 REMEMBERED_SIZE = 256  # bytes of one
-RENDERED = 32  # lines rendered in one go: a request that has to do it waits about 0.1 ms
 
 
 Render = Callable[[RequestRecord], str]
@@ -129,52 +126,26 @@ def duration(ms: float) -> str:
 
 
 class AccessLog:
-    """Takes records; writes them every `flush_interval` seconds, in pieces of at most 256 lines.
+    """Renders records as lines; writes them in pieces of at most 256, and whenever it is told to.
 
     stream: gets whole lines; a `LineWriter` so that a slow reader does not hold the loop. form: `json` or
-    `console`.
+    `console`. Fits `batches.Reader`.
     """
 
-    def __init__(
-        self, stream: Stream, *, form: Form = "json", flush_interval: float = FLUSH_INTERVAL
-    ) -> None:
+    def __init__(self, stream: Stream, *, form: Form = "json") -> None:
         self._stream = stream
         self._render = json_renderer() if form == "json" else console_renderer()
-        self._interval = flush_interval
-        self._records: list[RequestRecord] = []
         self._lines: list[str] = []
-        self._timer: asyncio.TimerHandle | None = None
 
-    def record(self, record: RequestRecord) -> None:
-        """Take one record. On the hot path: an append, and now and then a batch."""
-        records = self._records
-        records.append(record)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._interval, self._due)
-        if len(records) >= RENDERED:
-            self._render_all()
-            if len(self._lines) >= BATCH:
-                self.flush()
-
-    def _render_all(self) -> None:
-        self._lines += map(self._render, self._records)
-        self._records.clear()
+    def take(self, records: list[RequestRecord]) -> None:
+        """Render them; write what has become a piece."""
+        self._lines += map(self._render, records)
+        if len(self._lines) >= BATCH:
+            self.flush()
 
     def flush(self) -> None:
-        """Render and write what is there."""
-        self._render_all()
+        """Write what is rendered. The stream is never closed here: it is not ours."""
         lines, self._lines = self._lines, []
         if lines:
             self._stream.write("".join(lines).encode("utf-8", "backslashreplace"))
             self._stream.flush()
-
-    def close(self) -> None:
-        """Write the rest. The stream stays open: it is not ours."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self.flush()
-
-    def _due(self) -> None:
-        self._timer = None
-        self.flush()

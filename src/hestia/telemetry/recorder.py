@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from hestia.core.ports import Row
+from hestia.core.ports import Recorder, Row
 
 log = logging.getLogger("hestia.lifecycle")
 
@@ -67,6 +67,21 @@ class LogRecorder:
                 "episode": episode,
             },
         )
+
+
+class Recorders:
+    """Tells several recorders, in their order."""
+
+    def __init__(self, *recorders: Recorder) -> None:
+        self._recorders = recorders
+
+    def transition(self, row: Row) -> None:
+        for recorder in self._recorders:
+            recorder.transition(row)
+
+    def stage(self, service: str, instance: str, name: str, text: str, episode: str) -> None:
+        for recorder in self._recorders:
+            recorder.stage(service, instance, name, text, episode)
 
 
 def request_of(row: Row) -> str:

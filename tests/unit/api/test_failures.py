@@ -153,7 +153,7 @@ async def test_wrong_method_is_405_with_the_right_one(
         "/v1/services/ollama",
         "/v1/services/ollama/stats",
         "/favicon.ico",
-        "/v1/metrics",
+        "/v1/metric",
         "/v1/events",
         "/v1/request",
         "/v1/strategies",

@@ -10,6 +10,7 @@ import pytest
 
 from hestia.core.requests import RequestRecord
 from hestia.telemetry.access import BATCH, AccessLog, duration
+from hestia.telemetry.batches import Batches
 from tests.fakes.streams import KeepingStream
 
 
@@ -35,7 +36,7 @@ def served(**changed: Any) -> RequestRecord:
 
 async def test_ob01_json_line_has_every_field() -> None:
     stream = KeepingStream()
-    access = AccessLog(stream)
+    access = Batches(AccessLog(stream))
     access.record(served())
     access.close()
     assert list(json.loads(stream.text).items()) == [
@@ -67,7 +68,7 @@ async def test_ob01_json_line_has_every_field() -> None:
 async def test_hostile_path_stays_inside_its_field(data: bytes) -> None:
     """Bytes beyond ASCII are shown as Latin-1: nothing is lost, whatever they were meant to be."""
     stream = KeepingStream()
-    access = AccessLog(stream)
+    access = Batches(AccessLog(stream))
     access.record(served(target=data, request_id=data, method=data))
     access.close()
     assert stream.blocks[0].count(b"\n") == 1
@@ -78,7 +79,7 @@ async def test_hostile_path_stays_inside_its_field(data: bytes) -> None:
 
 async def test_lines_of_different_seconds_have_their_own_time() -> None:
     stream = KeepingStream()
-    access = AccessLog(stream)
+    access = Batches(AccessLog(stream))
     for at in (1000.0, 1000.9999, 1001.125, 999.5):
         access.record(served(at=at))
     access.close()
@@ -101,7 +102,7 @@ async def test_lines_of_different_seconds_have_their_own_time() -> None:
 )
 async def test_console_line_tells_what_happened_and_no_more(record: RequestRecord, words: str) -> None:
     stream = KeepingStream()
-    access = AccessLog(stream, form="console")
+    access = Batches(AccessLog(stream, form="console"))
     access.record(record)
     access.close()
     assert words in stream.text
@@ -121,7 +122,7 @@ def test_duration_uses_the_unit_a_person_would() -> None:
 
 async def test_lines_are_written_together_after_the_interval() -> None:
     stream = KeepingStream()
-    access = AccessLog(stream, flush_interval=0.01)
+    access = Batches(AccessLog(stream), interval=0.01)
     for _ in range(3):
         access.record(served())
     assert stream.blocks == []
@@ -136,7 +137,7 @@ async def test_lines_are_written_together_after_the_interval() -> None:
 
 async def test_many_lines_are_written_in_bounded_pieces_and_none_is_lost() -> None:
     stream = KeepingStream()
-    access = AccessLog(stream, flush_interval=60.0)
+    access = Batches(AccessLog(stream), interval=60.0)
     for number in range(BATCH * 3 + 5):
         access.record(served(request_id=b"req_%d" % number))
     access.close()
@@ -147,7 +148,7 @@ async def test_many_lines_are_written_in_bounded_pieces_and_none_is_lost() -> No
 
 async def test_close_twice_writes_once() -> None:
     stream = KeepingStream()
-    access = AccessLog(stream)
+    access = Batches(AccessLog(stream))
     access.record(served())
     access.close()
     access.close()
