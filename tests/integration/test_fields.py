@@ -184,6 +184,20 @@ async def test_t_hq_12_end_to_end_fields_pass_verbatim(
         assert seen.get(name) == value.encode(), name
 
 
+async def test_t_hq_12_a_trace_goes_through_as_it_came(
+    gw: Gateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    """W3C Trace Context: Hestia is no participant, so neither field is changed, joined or made up."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    states = ("vendor=t61rcWkgMzE,other=00f067aa0ba902b7", "third@x=1; y")
+    fields = [("traceparent", trace), *(("tracestate", state) for state in states)]
+    seen = await _sent(gw, upstream, connect, *fields)
+    assert seen.all("traceparent") == [trace.encode()]
+    assert seen.all("tracestate") == [state.encode() for state in states]
+    without = await _sent(gw, upstream, connect)
+    assert without.all("traceparent") == without.all("tracestate") == []
+
+
 async def test_t_hq_14_via_is_extended_and_a_loop_is_refused(
     gw: Gateway, upstream: HttpUpstream, connect: MakeClient
 ) -> None:
