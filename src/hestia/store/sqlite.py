@@ -226,9 +226,9 @@ class SqliteStore:
         before, self._trouble = self._trouble, trouble
         if trouble is not None and (before is None or before.kind != trouble.kind):
             meanwhile = (
-                "No service is started before that (start_without_store)."
+                "Until then no service is started, unless start_without_store is set."
                 if self._required
-                else "Services are started all the same (start_without_store)."
+                else "Services are started all the same, because start_without_store is set."
             )
             log.error(
                 "%s %s", trouble, meanwhile, extra={"event_type": "store_trouble", "code": trouble.kind}

@@ -6,8 +6,10 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from hestia.core.errors import StoreUnavailable
 from hestia.core.model import Retention
 from hestia.core.ports import RequestEntry
 from hestia.store.sqlite import SqliteStore
+from hestia.store.writer import PRUNE_ROWS
 from tests.contract.store_contract import OWNER, entry, intent, key, numbers, row
 from tests.fakes.facts import eventually
 from tests.fakes.stores import SlowDisk, ask, opened, told
@@ -200,12 +203,24 @@ async def test_only_so_many_events_wait(tmp_path: Path, caplog: pytest.LogCaptur
     assert "500 events" in said
 
 
+async def test_old_events_are_forgotten_while_it_runs(tmp_path: Path) -> None:
+    """Many written are a reason to look, whatever the hour; what may run stays."""
+    path = tmp_path / "hestia.db"
+    async with opened(path, keep=Retention(days=1)) as store:
+        await store.intend(intent())
+        store.append(replace(row(1), at=time.time()))
+        for number in range(PRUNE_ROWS):
+            store.append(row(number))
+        await eventually(lambda: ask(path, "SELECT count(*) FROM events") == [(1,)], "only the new event")
+        assert ask(path, "SELECT count(*) FROM generations") == [(1,)]
+
+
 async def test_disk_that_hangs_holds_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A commit that does not end: an intent is refused in time, the loop goes on (CK-08)."""
     caplog.set_level(logging.INFO)
     path = tmp_path / "hestia.db"
     disk = SlowDisk(path)
-    store = SqliteStore(disk, patience=0.2)
+    store = SqliteStore(disk, patience=1.5)
     await store.open(OWNER)
     disk.gate.clear()
     try:
@@ -228,7 +243,7 @@ async def test_disk_that_hangs_holds_nobody(tmp_path: Path, caplog: pytest.LogCa
 
 async def test_close_gives_up_on_a_disk_that_hangs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     disk = SlowDisk(tmp_path / "hestia.db")
-    store = SqliteStore(disk, patience=0.1)
+    store = SqliteStore(disk, patience=0.5)
     await store.open(OWNER)
     disk.gate.clear()
     try:
