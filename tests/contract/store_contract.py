@@ -148,6 +148,18 @@ class StoreContract:
             ("history", "ollama"): {"boot": [1.0, 2.0]},
         }
 
+    async def test_fact_that_grows_in_the_callers_hands_is_told_each_time(
+        self, store: Store, again: Again
+    ) -> None:
+        starts = [1.0]
+        fact = {"starts": starts}
+        store.fact("history", "ollama", fact)
+        starts.append(2.0)
+        store.fact("history", "ollama", fact)
+        starts.append(3.0)
+        _, memory = await again(OWNER)
+        assert memory.facts == {("history", "ollama"): {"starts": [1.0, 2.0]}}
+
     # -- events --------------------------------------------------------------------------------
 
     async def test_inv9_event_comes_back_whole(self, store: Store, again: Again) -> None:

@@ -269,6 +269,7 @@ class Store(StoreReader, Protocol):
     handle_made, noted, closed, fact, append, record: taken at once and written soon (50 ms), in order of
         their dependence; never raise, never wait. Of a key without an intent the first three change nothing.
     noted: what is None stays as it was.
+    append, record: what is handed over is not to be changed any more.
     closed: the generation is confirmed gone; its number stays used.
     fact: None forgets it.
     trouble: what is the matter, in a sentence with its remedy; "" when all is well. Rows are kept meanwhile,

@@ -7,6 +7,7 @@ after it what has changed. No I/O and no locks: who shares it guards it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from copy import deepcopy
 from dataclasses import replace
 
 from hestia.core.model import InstanceId, InstanceKey, ServiceId
@@ -48,7 +49,7 @@ class Ledger:
 
     def handle_made(self, key: InstanceKey, handle: Handle) -> bool:
         """Remember how to find it. Whether that is news; so with the others."""
-        return self._replace(key, handle=dict(handle))
+        return self._replace(key, handle=deepcopy(dict(handle)))
 
     def noted(self, key: InstanceKey, **fields: object) -> bool:
         """Remember what is known of it now; None is nothing new."""
@@ -64,7 +65,7 @@ class Ledger:
             return self.facts.pop((kind, name), None) is not None
         if self.facts.get((kind, name)) == value:
             return False
-        self.facts[kind, name] = dict(value)
+        self.facts[kind, name] = deepcopy(dict(value))  # the caller may go on changing what is in it
         return True
 
     def _replace(self, key: InstanceKey, **fields: object) -> bool:
