@@ -32,6 +32,7 @@ from hestia.core.effects import (
 from hestia.core.errors import (
     EngineRefused,
     HestiaError,
+    StoreUnavailable,
 )
 from hestia.core.idle import next_look
 from hestia.core.lease import Use
@@ -233,6 +234,8 @@ class Steps:
                 self._open_admission(slot, now)
             case Do.CLOSE_ADMISSION:
                 self._close_admission(slot, now)
+            case Do.COUNT_FAILURE if isinstance(record.error, StoreUnavailable):
+                pass  # the service did nothing wrong: it is tried again as soon as its start can be written down
             case Do.COUNT_FAILURE:
                 permanent = isinstance(record.error, EngineRefused) and record.error.permanent
                 policy = slot.service.settings.restart_backoff

@@ -11,6 +11,7 @@ from hestia.core.errors import (
     EngineRefused,
     HestiaError,
     StartFailed,
+    StoreUnavailable,
 )
 from hestia.core.lifecycle import State
 from hestia.core.model import Backoff
@@ -42,6 +43,17 @@ def test_rd04_not_now_is_tried_again_within_the_episode_and_its_budget() -> None
     assert isinstance(guest.error, EngineRefused)
     assert len(episodes) == 1
     assert runtime.count(fx.RunStart) == EPISODE_STARTS
+
+
+def test_inv6_a_start_that_could_not_be_written_down_is_no_failure_of_the_service() -> None:
+    runtime = PaperRuntime(service(restart_backoff=Backoff(intensity=1)))
+    for _ in range(5):
+        guest = runtime.join()
+        runtime.fails(error=StoreUnavailable("the disk is full"))
+        assert isinstance(guest.error, StoreUnavailable)
+    runtime.join()
+    runtime.ready()
+    assert runtime.state() is State.HOT
 
 
 def test_fb03_the_next_start_waits_the_jittered_delay() -> None:
