@@ -17,6 +17,7 @@ from typing import Any
 from hestia.core import effects as fx
 from hestia.core import lifecycle as lc
 from hestia.core.errors import HestiaError, StartFailed
+from hestia.core.idle import Busy
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
 from hestia.core.model import (
@@ -113,6 +114,7 @@ class PaperRuntime:
         self.starts: dict[InstanceKey, StartPaper] = {}
         self.stops: dict[InstanceKey, fx.RunStop] = {}
         self.hurried: list[InstanceKey] = []
+        self.asked: list[fx.RunBusyProbe] = []  # busy probes under way
         self.closing: list[Lease] = []  # sockets that were told to close
         self.aborted: list[Lease] = []
         self.timers: dict[TimerKey, float] = {}
@@ -258,6 +260,12 @@ class PaperRuntime:
             self.starts.pop(stop.key, None)
         self._event(lc.StopFailed, stop.key, error=HestiaError("still there after KILL"))
 
+    def busy(self, said: Busy, probe: fx.RunBusyProbe | None = None) -> None:
+        """A busy probe ends, the oldest unless one is named."""
+        probe = probe or self.asked[0]
+        self.asked.remove(probe)
+        self.perform(self.world.busy(probe.key, said, probe.sequence, self.now))
+
     # -- time ----------------------------------------------------------------------------------
 
     def next_timer(self) -> TimerKey | None:
@@ -345,6 +353,9 @@ class PaperRuntime:
                 assert not alive, f"INV-1: {key} starts while generation {alive} is not confirmed gone"
                 alive.add(key.generation)
                 self.starts[key] = StartPaper(key, episode)
+            case fx.RunBusyProbe(key):
+                assert all(probe.key != key for probe in self.asked), f"two busy probes of {key} at once"
+                self.asked.append(effect)
             case fx.CancelStart(key):
                 self.starts[key].given_up = True
             case fx.RunStop(key):

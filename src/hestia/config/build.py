@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from hestia.config import later
 from hestia.config.check import Checker
+from hestia.config.combinations import check_limits
 from hestia.config.convert import holds_port, settings_of
 from hestia.config.errors import nearest, one_of, show
 from hestia.config.models import BackoffKeys, ServiceKeys, kind_of, spellings
@@ -22,10 +23,8 @@ from hestia.config.rules import Nested
 from hestia.config.tree import Node
 from hestia.config.values import duration_text
 from hestia.core.model import (
-    LOCAL,
     Backoff,
     Endpoint,
-    OnCold,
     OnExit,
     ServiceId,
     ServiceSettings,
@@ -105,7 +104,7 @@ class Builder:
                 self._skip(service, given, name, place)
             return
         self._check_port(service, name, base_url, keys.health_url, options_use_port)
-        self._check_limits(path, keys, backoff, given)
+        self.warnings += check_limits(self._checker, path, keys, given, self._homes[service][""])
         self._note_sources(path, given)
         self.services[ServiceId(service)] = settings_of(
             service, keys, backoff, name, options, base_url, self._around.on_exit
@@ -247,36 +246,6 @@ class Builder:
                     f"the program is never told its port: its command and environment have no {PORT_MARK}",
                     remedy=f"put {PORT_MARK} into the command, or write a fixed port here",
                 )
-
-    def _check_limits(
-        self, path: str, keys: ServiceKeys, backoff: Backoff, given: Mapping[str, Node]
-    ) -> None:
-        """Limits that cannot work together are errors (CK-04); one that does nothing is said (ID-08)."""
-        if keys.machine != LOCAL:
-            machine = given["machine"].quoted(repr(keys.machine))
-            self._checker.add(
-                given["machine"],
-                f"{path}.machine",
-                f"the machine {machine} is not available yet in this version (machines and placement)",
-                remedy="remove the key for now",
-            )
-        if keys.on_cold == OnCold.PAGE:
-            self._checker.add(
-                given["on_cold"],
-                f"{path}.on_cold",
-                f"page is not available yet in this version ({later.ON_COLD_PAGE})",
-                remedy="use auto, hold or reject",
-            )
-        if keys.warmup and keys.health_url and "warmup" in given:
-            self.warnings.append(f"{path}.warmup has no effect beside health_url, which is better")
-        elif keys.warmup >= keys.start_timeout:
-            self._checker.add(
-                given.get("warmup", given.get("start_timeout", self._homes[path[9:]][""])),
-                f"{path}.warmup",
-                f"lasts {duration_text(keys.warmup)}, but a start may only take "
-                f"{duration_text(keys.start_timeout)} (start_timeout)",
-                remedy="raise start_timeout, or lower warmup",
-            )
 
     def _note_sources(self, path: str, given: Mapping[str, Node]) -> None:
         for key, node in given.items():

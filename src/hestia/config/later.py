@@ -44,8 +44,6 @@ SERVICE: Final[dict[str, Later]] = {
     "max_room_wait": Later("duration", _SHARING, span=True),
     "min_hot": Later("whole number", _SHARING),
     "keep_warm": Later("true, or a list of {days, from, to, timezone}", "keep-warm times"),
-    "busy_probe": Later("address or command", "asking a service whether it is busy"),
-    "busy_probe_max": Later("duration", "asking a service whether it is busy", span=True),
     "depends_on": Later("list of service ids", "services that need each other"),
     "pending_timeout": Later("duration", "engines that queue", span=True),
     "external": Later("adopt, ignore or stop", _SURVIVAL),

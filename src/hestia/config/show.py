@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from hestia.config.busy import written
 from hestia.config.errors import blot, is_secret_name
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
 from hestia.config.rules import Nested, plain
 from hestia.config.sizes import Size, size_text
 from hestia.config.values import Duration, duration_text
-from hestia.core.model import InstanceSettings, ServiceSettings, Settings
+from hestia.core.model import BusyProbe, InstanceSettings, ServiceSettings, Settings
 
 HIDDEN = "***"
 _DEFAULT = "default"
@@ -101,6 +102,8 @@ def _row(settings: Settings, key: str, value: object, model: type[BaseModel], fi
         shown = size_text(value)
     elif isinstance(kind, Nested):
         shown = _hidden(settings, key, plain(value))
+    elif isinstance(value, BusyProbe):
+        shown = _hidden(settings, key, written(value))
     elif isinstance(value, tuple):
         shown = list(value)
     elif isinstance(value, str):

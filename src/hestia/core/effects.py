@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from hestia.core.backoff import BackoffState
 from hestia.core.errors import HestiaError
+from hestia.core.idle import Sequence
 from hestia.core.lease import Use
 from hestia.core.model import Endpoint, InstanceId, InstanceKey, ServiceId
 from hestia.core.ports import Handle
@@ -43,6 +44,18 @@ class RunAdoption:
     key: InstanceKey
     episode: str
     handle: Handle | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunBusyProbe:
+    """Ask this generation whether it is busy before an idle stop; `World.busy` takes the answer.
+
+    sequence: its use when it was asked; the answer counts only if that has not moved (ID-07).
+    """
+
+    key: InstanceKey
+    endpoint: Endpoint
+    sequence: Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +159,7 @@ class Moved:
 Effect = (
     RunStart
     | RunAdoption
+    | RunBusyProbe
     | KeepBackoff
     | CancelStart
     | RunStop

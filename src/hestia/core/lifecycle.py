@@ -157,7 +157,8 @@ class InstanceGone(Event):
 class IdleElapsed(Event):
     """Nobody used it for its idle timeout. sockets: silent WebSockets are still open.
 
-    cause: `idle`, or `outdated` where it ran on only for those who used it (AD-17).
+    cause: `idle`; `outdated` where it ran on only for those who used it (AD-17); `busy_unknown` where its
+    busy probe gave no answer for as long as it may (ID-07).
     """
 
     sockets: bool

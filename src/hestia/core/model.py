@@ -109,6 +109,17 @@ class OnExit(StrEnum):
     STOP = "stop"
 
 
+@dataclass(frozen=True, slots=True)
+class BusyProbe:
+    """How a service is asked whether it works for nobody's request (ID-07): a URL or a command, as written.
+
+    Either may hold `{port}`. A command of one text goes to the shell.
+    """
+
+    url: str = ""
+    command: str | tuple[str, ...] = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
     """Restart back-off (FB-03) and breaker (FB-05). Durations in seconds."""
@@ -157,6 +168,8 @@ class ServiceSettings:
     hosts: tuple[str, ...] = ()
     idle_timeout: float = NEVER
     idle_websocket: IdleWebSocket = IdleWebSocket.FRAMES
+    busy_probe: BusyProbe | None = None
+    busy_probe_max: float = 86400.0
     queue_size: int = 1000
     request_timeout: float | None = None  # None: as long as the start may take
     start_timeout: float = 300.0

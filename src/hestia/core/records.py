@@ -19,7 +19,17 @@ OUTDATED_IDLE = 60.0  # seconds without use after which what is outdated stops
 class Slot:
     """One instance: its frozen record and the mutable things beside it."""
 
-    __slots__ = ("backoff", "last_used", "outdated", "record", "service", "settings", "use")
+    __slots__ = (
+        "asking",
+        "backoff",
+        "last_used",
+        "outdated",
+        "record",
+        "service",
+        "settings",
+        "unanswered_since",
+        "use",
+    )
 
     def __init__(self, service: ServiceRecord, settings: InstanceSettings) -> None:
         self.service = service
@@ -28,6 +38,8 @@ class Slot:
         self.use: Use | None = None
         self.backoff: BackoffState = FRESH
         self.last_used: float | None = None  # of the generations before, loop-clock seconds
+        self.asking = False  # its busy probe is under way
+        self.unanswered_since: float | None = None  # the first of the last busy probes without an answer
         self.outdated = False  # what runs was started with other options than the configured ones (AD-17)
 
     @property

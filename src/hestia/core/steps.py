@@ -34,7 +34,6 @@ from hestia.core.errors import (
     HestiaError,
     StoreUnavailable,
 )
-from hestia.core.idle import next_look
 from hestia.core.lease import Use
 from hestia.core.lifecycle import Do, State
 from hestia.core.model import (
@@ -139,32 +138,6 @@ class Steps:
         )
         self.step(slot, event, now)
 
-    def look_idle(self, slot: Slot, now: float) -> None:
-        """The idle timer fired: stop, or look again later (ID-05: decide and move in one step)."""
-        settings, use = slot.service.settings, slot.use
-        if slot.state is not State.HOT or use is None:
-            return
-        waiting = sum(
-            slot.record.id in waiter.candidates for waiter in slot.service.queue if not waiter.quiet
-        )
-        at = next_look(
-            use,
-            waiting=waiting,
-            idle_timeout=slot.idle_timeout,
-            sockets=settings.idle_websocket,
-            now=now,
-        )
-        if at > now:
-            self.timer(slot, Timer.IDLE, at)
-            return
-        event = lc.IdleElapsed(
-            service=settings.id,
-            instance=slot.record.id,
-            sockets=use.open > 0,
-            cause="outdated" if slot.outdated else "idle",
-        )
-        self.step(slot, event, now)
-
     def pump(self, record: ServiceRecord, now: float) -> None:
         """Grant leases in order of arrival; a freed instance takes the first waiter that may use it."""
         if not len(record.queue) or not any(slot.use and slot.use.room for slot in record.slots.values()):
@@ -235,7 +208,7 @@ class Steps:
             case Do.CLOSE_ADMISSION:
                 self._close_admission(slot, now)
             case Do.COUNT_FAILURE if isinstance(record.error, StoreUnavailable):
-                pass  # the service did nothing wrong: it is tried again as soon as its start can be written down
+                pass  # the service did nothing wrong: tried again as soon as its start can be written down
             case Do.COUNT_FAILURE:
                 permanent = isinstance(record.error, EngineRefused) and record.error.permanent
                 policy = slot.service.settings.restart_backoff
@@ -288,6 +261,7 @@ class Steps:
                 now=now,
                 owner=slot,
             )
+            slot.asking, slot.unanswered_since = False, None
         if not slot.use.warm:
             self.timer(slot, Timer.WARM, now + WARM_WINDOW)
         slot.service.episode, slot.service.episode_starts = "", 0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from hestia.core import lifecycle as lc
-from hestia.core import reasons
+from hestia.core import reasons, rest
 from hestia.core.backoff import FRESH, BackoffState
 from hestia.core.effects import (
     Effect,
@@ -24,6 +24,7 @@ from hestia.core.errors import (
     InstanceNotFound,
     ServiceNotFound,
 )
+from hestia.core.idle import Busy, Sequence
 from hestia.core.lease import Lease, Use
 from hestia.core.lifecycle import State
 from hestia.core.model import (
@@ -152,7 +153,7 @@ class World:
         slot = self.slot(service, instance)
         slot.outdated = True
         if slot.state is State.HOT:
-            self._steps.look_idle(slot, now)
+            rest.look_idle(self._steps, slot, now)
         return self._steps.take()
 
     def slept(self, seconds: float, now: float) -> list[Effect]:
@@ -304,6 +305,12 @@ class World:
         self._steps.pump(slot.service, now)
         return self._steps.take()
 
+    def busy(self, key: InstanceKey, said: Busy, sequence: Sequence, now: float) -> list[Effect]:
+        """What a busy probe said; that of an older generation changes nothing."""
+        if self.is_current(key):
+            rest.answered(self._steps, self.slot(key.service, key.instance), said, sequence, now)
+        return self._steps.take()
+
     def timer(self, service: ServiceId, instance: InstanceId | None, kind: Timer, now: float) -> list[Effect]:
         """A timer that was asked for by `SetTimer` fired."""
         record = self.service(service)
@@ -314,7 +321,7 @@ class World:
         slot = self.slot(service, instance)
         match kind:
             case Timer.IDLE:
-                self._steps.look_idle(slot, now)
+                rest.look_idle(self._steps, slot, now)
             case Timer.DRAIN if slot.state is State.DRAINING:
                 self._steps.step(slot, lc.DrainElapsed(service=service, instance=instance), now)
             case Timer.WARM if slot.use is not None:

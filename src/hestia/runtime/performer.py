@@ -23,6 +23,7 @@ from hestia.core.ports import Engine, Found, Handle, Presence, Recorder, Row, St
 from hestia.core.queue import Outcome, Waiter
 from hestia.core.world import World
 from hestia.runtime.adoption import Adoption, missed, not_known
+from hestia.runtime.busy import BusyProbes
 from hestia.runtime.history import History, StageClock
 from hestia.runtime.memory import fact_of, name_of
 from hestia.runtime.starts import Jobs, StartJob
@@ -84,6 +85,7 @@ class Performer:
             clock=clock,
             policy=orphan_policy,
         )
+        self._busy_probes = BusyProbes(world, perform=self.perform, clock=clock)
         self.jobs = Jobs(
             engines=engines,
             store=store,
@@ -152,6 +154,8 @@ class Performer:
                 self._run_start(key, episode)
             case fx.RunAdoption(key, episode, handle):
                 self._run_adoption(key, episode, handle)
+            case fx.RunBusyProbe(key, endpoint, sequence):
+                self._tasks.spawn(self._busy_probes.ask(key, endpoint, sequence), f"busy probe {key}")
             case fx.KeepBackoff(service, instance, backoff, error):
                 fact = fact_of(backoff, error, now=self._clock(), wall=time.time())
                 self._store.fact("backoff", name_of((service, instance)), fact)

@@ -102,7 +102,7 @@ async def ask(target: Target, *, timeout: float) -> Answer:
 
 
 async def _ask(target: Target) -> Answer:
-    reader, writer = await _open(target)
+    reader, writer = await connect(target)
     try:
         if not target.path:
             return await _stands(reader)
@@ -123,7 +123,8 @@ async def _ask(target: Target) -> Answer:
         await asyncio.sleep(0)  # the loop closes the socket in its next round
 
 
-async def _open(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection as a probe does. Raises OSError."""
     endpoint = target.endpoint
     context: ssl.SSLContext | None = None
     if endpoint.scheme == "https":

@@ -1,0 +1,53 @@
+"""Keys of one service that cannot work together, or do nothing beside each other (CK-04, ID-08)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hestia.config import later
+from hestia.config.check import Checker
+from hestia.config.models import ServiceKeys
+from hestia.config.tree import Node
+from hestia.config.values import duration_text
+from hestia.core.model import LOCAL, NEVER, OnCold
+
+
+def check_limits(
+    checker: Checker, path: str, keys: ServiceKeys, given: Mapping[str, Node], home: Node
+) -> list[str]:
+    """Report what cannot work; return warnings about what does nothing. home: where the service stands."""
+    if keys.machine != LOCAL:
+        machine = given["machine"].quoted(repr(keys.machine))
+        checker.add(
+            given["machine"],
+            f"{path}.machine",
+            f"the machine {machine} is not available yet in this version (machines and placement)",
+            remedy="remove the key for now",
+        )
+    if keys.on_cold == OnCold.PAGE:
+        checker.add(
+            given["on_cold"],
+            f"{path}.on_cold",
+            f"page is not available yet in this version ({later.ON_COLD_PAGE})",
+            remedy="use auto, hold or reject",
+        )
+    if keys.warmup >= keys.start_timeout and not keys.health_url:
+        checker.add(
+            given.get("warmup", given.get("start_timeout", home)),
+            f"{path}.warmup",
+            f"lasts {duration_text(keys.warmup)}, but a start may only take "
+            f"{duration_text(keys.start_timeout)} (start_timeout)",
+            remedy="raise start_timeout, or lower warmup",
+        )
+    return [f"{path}.{text}" for text in _idle_words(keys, given)]
+
+
+def _idle_words(keys: ServiceKeys, given: Mapping[str, Node]) -> list[str]:
+    words = []
+    if keys.warmup and keys.health_url and "warmup" in given:
+        words.append("warmup has no effect beside health_url, which is better")
+    if keys.busy_probe is not None and keys.idle_timeout == NEVER:
+        words.append("busy_probe has no effect without idle_timeout: it is asked before an idle stop")
+    elif keys.busy_probe is None and "busy_probe_max" in given:
+        words.append("busy_probe_max has no effect without busy_probe")
+    return words

@@ -1,0 +1,94 @@
+"""The keys at the top of the configuration file. See `models`, which is the table of all."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from hestia.config.database import DatabaseUrl
+from hestia.config.keys import Keys, key
+from hestia.config.rules import Nested, RetentionKeys, TlsKeys
+from hestia.config.values import FieldName, Flag, HostName, ListenHost, Many, Network, Text, Whole, Word
+from hestia.core.model import GatewaySettings, OnExit, Retention, Tls
+
+_GATEWAY: Final = GatewaySettings()
+
+
+class GatewayKeys(Keys):
+    """Keys at the top of the file: the gateway itself."""
+
+    host: Annotated[str, ListenHost()] = key(
+        _GATEWAY.host,
+        "Where the gateway listens; 0.0.0.0 is every network of this machine.",
+        example="0.0.0.0",
+    )
+    port: Annotated[int, Whole(0, 65535)] = key(
+        _GATEWAY.port, "Port of the gateway; 0 picks a free one and prints it."
+    )
+    tls: Annotated[Tls | None, Nested(TlsKeys, '{"certificate": "cert.pem", "key": "key.pem"}')] = key(
+        _GATEWAY.tls,
+        "HTTPS instead of HTTP: paths of PEM files, `certificate` with its chain and `key`; a relative path "
+        "counts from the file. Also `key_password`, for a locked key, and `min_version` (`1.2` or `1.3`). "
+        "Files that change are read again.",
+        example={
+            "certificate": "/etc/letsencrypt/live/home.example/fullchain.pem",
+            "key": "/etc/letsencrypt/live/home.example/privkey.pem",
+        },
+        shown="none (HTTP)",
+    )
+    log_level: Annotated[str, Word(("DEBUG", "INFO", "WARNING", "ERROR"), upper=True)] = key(
+        _GATEWAY.log_level, "From which level on the log is written."
+    )
+    log_format: Annotated[str, Word(("auto", "json", "console"))] = key(
+        _GATEWAY.log_format, "Form of the log; auto is console on a terminal and JSON elsewhere."
+    )
+    access_log: Annotated[bool, Flag()] = key(_GATEWAY.access_log, "One line per request.")
+    allowed_hosts: Annotated[tuple[str, ...], Many(HostName(), "[hestia.lan]")] = key(
+        _GATEWAY.allowed_hosts,
+        "Further host names under which browsers may reach the gateway (defence against DNS rebinding).",
+        example=["hestia.lan"],
+    )
+    trusted_proxies: Annotated[tuple[str, ...], Many(Network(), "[10.0.0.0/8]")] = key(
+        _GATEWAY.trusted_proxies,
+        "Addresses of proxies in front of the gateway whose forwarded fields are believed.",
+        example=["10.0.0.0/8"],
+    )
+    identity_headers: Annotated[tuple[str, ...], Many(FieldName(), "[Remote-User]")] = key(
+        _GATEWAY.identity_headers,
+        "Headers by which a trusted proxy names the user; taken off everybody else's requests.",
+        example=["Remote-User"],
+    )
+    on_exit: Annotated[str, Word(tuple(OnExit))] = key(
+        str(_GATEWAY.on_exit),
+        "What becomes of running services when the gateway ends: keep leaves them to the next one, stop ends "
+        "them. A service may say otherwise.",
+    )
+    orphan_policy: Annotated[str, Word(tuple(OnExit))] = key(
+        str(_GATEWAY.orphan_policy),
+        "What becomes of programs that this gateway started for a service that is not configured any more.",
+    )
+    state_dir: Annotated[str, Text("the path of a folder")] = key(
+        "",
+        "Folder for what survives a restart; a relative path counts from the file.",
+        example="/var/lib/hestia",
+        shown="$STATE_DIRECTORY, else $XDG_STATE_HOME/hestia, else ~/.local/state/hestia",
+    )
+
+    database_url: Annotated[str, DatabaseUrl()] = key(
+        "",
+        "Where events, requests and what runs are kept: `sqlite:///` and the path of a database file, or "
+        "`memory:` for nowhere. A relative path counts from the configuration file.",
+        example="sqlite:////var/lib/hestia/hestia.db",
+        shown="`hestia.db` in `state_dir`",
+    )
+    retention: Annotated[Retention, Nested(RetentionKeys, '{"days": 30, "size": "256MiB"}')] = key(
+        _GATEWAY.retention,
+        "How long events and requests are kept: `days`, and `size` of the database at most. What runs is "
+        "never forgotten.",
+        example={"days": 7, "size": "64MiB"},
+        shown="{days: 30, size: 256MiB}",
+    )
+    start_without_store: Annotated[bool, Flag()] = key(
+        _GATEWAY.start_without_store,
+        "Start services although the database cannot be written, because its disk is full for instance. What "
+        "is started then may be started twice, should the gateway be killed before it can be written.",
+    )

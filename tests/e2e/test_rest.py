@@ -1,0 +1,54 @@
+"""When services rest and when they do not, over a real gateway and real programs (section ID)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.served import serving
+from tests.fakes.facts import eventually
+from tests.fakes.programs import small_command
+
+Configuration = dict[str, Any]  # what the file says
+
+
+def small(folder: Path, name: str, **keys: object) -> Configuration:
+    """One service of the file: the small service, with a journal of its own."""
+    command = small_command("--journal", str(folder / f"{name}.journal"))
+    health = "http://127.0.0.1:{port}/health"
+    return {name: {"engine": {"type": "process", "command": command}, "health_url": health, **keys}}
+
+
+async def test_id07_a_command_keeps_a_service_up_until_its_job_is_done(tmp_path: Path) -> None:
+    job, asked = tmp_path / "job", tmp_path / "asked"
+    job.touch()
+    probe = f'echo "$HESTIA_SERVICE $HESTIA_URL {{port}}" >> {asked}; test ! -e {job}'
+    services = small(tmp_path, "a", idle_timeout="200ms", busy_probe=probe)
+    async with serving(tmp_path / "g", {"services": services}) as served:
+        await served.get("/services/a/")
+        await eventually(lambda: asked.exists() and len(asked.read_text().splitlines()) > 3, "four questions")
+        status = await served.status("a")
+        assert status["phase"] == "hot"
+        port = str(status["instances"][0]["address"]).rpartition(":")[2]
+        assert set(asked.read_text().splitlines()) == {f"a http://127.0.0.1:{port} {port}"}
+        job.unlink()
+        await served.until_phase("cold", "a")
+        assert served.transitions("a")[-4:] == ["starting", "hot", "stopping", "cold"]
+
+
+async def test_id07_a_broken_probe_ends_with_a_warning(tmp_path: Path) -> None:
+    services = small(
+        tmp_path,
+        "a",
+        idle_timeout="100ms",
+        busy_probe="http://127.0.0.1:{port}/nonsense",
+        busy_probe_max="300ms",
+    )
+    async with serving(tmp_path / "g", {"services": services}) as served:
+        await served.get("/services/a/")
+        await served.until_phase("cold", "a")
+        warning = await served.until_line("busy_probe_failed", "a")
+        assert warning["level"] == "WARNING"
+        assert "expected" in warning["message"]
+        stops = [line for line in served.lines(service="a") if line.get("to") == "stopping"]
+        assert [line["cause"] for line in stops] == ["busy_unknown"]
