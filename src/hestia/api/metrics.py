@@ -40,7 +40,10 @@ def _metrics(request: Request) -> Metrics:
 async def metrics(request: Request, _query: NoParameters) -> Response:
     """Counters, timers and gauges since the gateway started, of all and of each service that was used."""
     document = await Document.read(_metrics(request))
-    services = {name: _numbers(numbers) for name, numbers in document.services.items()}
+    services = {}
+    for name, numbers in document.services.items():
+        services[name] = _numbers(numbers)
+        await asyncio.sleep(0)
     whole = _numbers(document.whole)
     return _json(models.Metrics(**dict(whole), services=services))
 

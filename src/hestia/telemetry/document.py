@@ -12,6 +12,7 @@ from typing import Final
 
 from hestia.telemetry.metrics import Metrics, Value
 from hestia.telemetry.numbers import Counter, Histogram
+from hestia.telemetry.traffic import Cell
 
 OF_REQUESTS: Final = frozenset(  # told another way, see `_requests`
     (
@@ -21,6 +22,7 @@ OF_REQUESTS: Final = frozenset(  # told another way, see `_requests`
         "hestia_api_request_duration_seconds",
     )
 )
+AT_ONCE: Final = 256  # cells looked at in one go: about 2 ms
 
 
 class Numbers:
@@ -28,19 +30,26 @@ class Numbers:
 
     def __init__(self) -> None:
         self.counters: dict[str, Counter] = {}
-        self.timers: dict[str, Histogram] = {}
+        self._durations: dict[str, list[Histogram]] = {}
         self.gauges: dict[str, float] = {}
 
     def add(self, name: str, value: Value) -> None:
         if isinstance(value, Counter):
             self.counters.setdefault(name, Counter()).add(value.value, value.at)
         elif isinstance(value, Histogram):
-            there = self.timers.get(name)
-            self.timers[name] = value if there is None else Histogram.merged((there, value))
+            self._durations.setdefault(name, []).append(value)
         else:
             there_is = self.gauges.get(name, 0.0)
             oldest = name.startswith("queue_oldest_waiter")
             self.gauges[name] = max(there_is, value) if oldest else there_is + value
+
+    @property
+    def timers(self) -> dict[str, Histogram]:
+        """Durations by name; where several joined, they are put together here, all at once."""
+        return {
+            name: parts[0] if len(parts) == 1 else Histogram.merged(parts)
+            for name, parts in self._durations.items()
+        }
 
 
 class Document:
@@ -53,9 +62,12 @@ class Document:
 
     @classmethod
     async def read(cls, metrics: Metrics, *, only: str = "") -> Document:
-        """Collect them, giving the loop back between two metrics. only: a service, "" for all."""
+        """Collect them, giving the loop back in between. only: a service, "" for all."""
         document = cls(only)
-        document._requests(metrics)
+        cells = list(metrics.cells().items())
+        for first in range(0, len(cells), AT_ONCE):
+            document._requests(cells[first : first + AT_ONCE])
+            await asyncio.sleep(0)
         for family, points in metrics.families():
             await asyncio.sleep(0)
             if family.name in OF_REQUESTS:
@@ -72,9 +84,9 @@ class Document:
         if service and self._only in ("", service):
             self.services.setdefault(service, Numbers()).add(name, value)
 
-    def _requests(self, metrics: Metrics) -> None:
+    def _requests(self, cells: list[tuple[tuple[str, str, str, str], Cell]]) -> None:
         """A switch of protocols ends when its WebSocket does: that is no duration of an answer."""
-        for (service, method, status, path), cell in metrics.cells().items():
+        for (service, method, status, path), cell in cells:
             if self._only not in ("", service):
                 continue
             count = Counter(cell.count, cell.at)

@@ -71,9 +71,12 @@ class Histogram:
     @classmethod
     def merged(cls, parts: Iterable[Histogram]) -> Histogram:
         """One histogram of all that is in these."""
-        whole = cls()
-        for part in parts:
-            whole.buckets = [a + b for a, b in zip(whole.buckets, part.buckets, strict=True)]
+        whole, all_of_them = cls(), list(parts)
+        if all_of_them:
+            whole.buckets = [
+                sum(column) for column in zip(*(part.buckets for part in all_of_them), strict=True)
+            ]
+        for part in all_of_them:
             whole.total += part.total
             whole.least = min(whole.least, part.least)
             whole.most = max(whole.most, part.most)
