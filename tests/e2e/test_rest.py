@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from tests.e2e.served import serving
 from tests.fakes.facts import eventually
@@ -52,3 +55,27 @@ async def test_id07_a_broken_probe_ends_with_a_warning(tmp_path: Path) -> None:
         assert "expected" in warning["message"]
         stops = [line for line in served.lines(service="a") if line.get("to") == "stopping"]
         assert [line["cause"] for line in stops] == ["busy_unknown"]
+
+
+async def test_id16_fb11_what_is_kept_warm_starts_by_itself_and_again_after_a_crash(tmp_path: Path) -> None:
+    services = small(tmp_path, "a", idle_timeout="100ms", keep_warm=True, restart_backoff={"base": "50ms"})
+    services |= small(tmp_path, "b", keep_warm=[{"from": "00:00", "to": "24:00"}])
+    services |= small(tmp_path, "c", idle_timeout="100ms")
+    async with serving(tmp_path / "g", {"services": services}) as served:
+        await served.until_phase("hot", "a")
+        await served.until_phase("hot", "b")
+        with contextlib.suppress(httpx.HTTPError):  # it ends without an answer
+            await served.http.get(f"{served.url}/services/a/crash")
+        await eventually(lambda: served.transitions("a").count("hot") == 2, lambda: served.said[-3000:])
+        for _ in range(3):  # another one goes to rest meanwhile
+            await served.get("/services/c/")
+            await served.until_phase("cold", "c")
+        assert (await served.status("a"))["phase"] == "hot"
+        assert (await served.status("a"))["instances"][0]["idleStopAt"] is None
+        answer = await served.http.post(f"{served.url}/v1/services/a/stop")
+        assert answer.is_success
+        await served.until_phase("cold", "a")
+        await served.get("/services/c/")
+        await served.until_phase("cold", "c")
+        assert (await served.status("a"))["phase"] == "cold"
+    assert served.transitions("b")[-2:] == ["stopping", "cold"]

@@ -102,12 +102,16 @@ class PaperRuntime:
     def __init__(self, *services: ServiceSettings, now: float = 1000.0, jitter: float = 1.0) -> None:
         self.now = now
         self.jitter = jitter
+        self.wall_ahead = 0.0  # the wall clock's lead over the loop's
+        self.usual: float | None = None  # seconds a start takes
         episodes = itertools.count(1)
         self.world = World(
             gateway=GatewayId("g"),
             services={one.id: one for one in services or (service(),)},
             jitter=lambda: self.jitter,
             new_episode=lambda: f"e{next(episodes)}",
+            wall=lambda: self.now + self.wall_ahead,
+            usual=lambda *_: self.usual,
         )
         self.effects: list[fx.Effect] = []  # all, in the order in which they were performed
         self.moves: list[fx.Moved] = []

@@ -104,7 +104,7 @@ class Builder:
                 self._skip(service, given, name, place)
             return
         self._check_port(service, name, base_url, keys.health_url, options_use_port)
-        self.warnings += check_limits(self._checker, path, keys, given, self._homes[service][""])
+        self.warnings += check_limits(self._checker, path, keys, given, self._homes[service][""], name)
         self._note_sources(path, given)
         self.services[ServiceId(service)] = settings_of(
             service, keys, backoff, name, options, base_url, self._around.on_exit

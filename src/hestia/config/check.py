@@ -149,6 +149,8 @@ class Checker:
 
     def _nested(self, kind: Nested, name: str, node: Node, full: str) -> dict[str, object]:
         """The key with what its mappings became; empty when something in them is wrong."""
+        if (said := kind.said(node.value)) is not None:
+            return {name: said}
         if not kind.many:
             one = self.options(kind.model, node, full)
             return {} if one is None else {name: one}

@@ -13,7 +13,7 @@ from hestia.core.model import LOCAL, NEVER, OnCold
 
 
 def check_limits(
-    checker: Checker, path: str, keys: ServiceKeys, given: Mapping[str, Node], home: Node
+    checker: Checker, path: str, keys: ServiceKeys, given: Mapping[str, Node], home: Node, engine: str
 ) -> list[str]:
     """Report what cannot work; return warnings about what does nothing. home: where the service stands."""
     if keys.machine != LOCAL:
@@ -38,6 +38,14 @@ def check_limits(
             f"lasts {duration_text(keys.warmup)}, but a start may only take "
             f"{duration_text(keys.start_timeout)} (start_timeout)",
             remedy="raise start_timeout, or lower warmup",
+        )
+    if keys.keep_warm and engine == "none":
+        checker.add(
+            given["keep_warm"],
+            f"{path}.keep_warm",
+            "needs an engine that starts the service; engine none starts nothing",
+            at_key=True,
+            remedy="add an `engine`, or remove the key",
         )
     return [f"{path}.{text}" for text in _idle_words(keys, given)]
 

@@ -188,6 +188,8 @@ class Environment:
             value = json.loads(str(node.value))
         except (ValueError, RecursionError):
             value = None
+        if isinstance(kind, Nested) and (said := kind.said(node.value)) is not None:
+            return Node(said, node.place, name=key)
         if not isinstance(value, list if is_list else dict):
             example = '["a", "b"]' if opener == "[" else '{"type": "none"}'
             example = kind.example if isinstance(kind, Nested) else example

@@ -43,7 +43,6 @@ SERVICE: Final[dict[str, Later]] = {
     "priority": Later("whole number", _SHARING),
     "max_room_wait": Later("duration", _SHARING, span=True),
     "min_hot": Later("whole number", _SHARING),
-    "keep_warm": Later("true, or a list of {days, from, to, timezone}", "keep-warm times"),
     "depends_on": Later("list of service ids", "services that need each other"),
     "pending_timeout": Later("duration", "engines that queue", span=True),
     "external": Later("adopt, ignore or stop", _SURVIVAL),

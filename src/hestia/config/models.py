@@ -28,6 +28,8 @@ from hestia.config.values import (
     Whole,
     Word,
 )
+from hestia.config.warm import KeepWarmKeys
+from hestia.core.calendar import Window
 from hestia.core.model import (
     LOCAL,
     Backoff,
@@ -124,6 +126,22 @@ class ServiceKeys(Keys):
     busy_probe_max: Annotated[float, Duration()] = key(
         _SERVICE.busy_probe_max,
         "How long a `busy_probe` that fails counts as busy; then the service is stopped with a warning.",
+    )
+    keep_warm: Annotated[
+        bool | tuple[Window, ...],
+        Nested(KeepWarmKeys, '[{"from": "08:00", "to": "18:00"}]', many=True, flag=True),
+    ] = key(
+        _SERVICE.keep_warm,
+        "Started without being asked, and not stopped for being idle: always (true), or in windows of "
+        "`days`, `from`, `to` and `timezone`, see [below](#keeping-a-service-warm).",
+        example=[
+            {
+                "days": ["mon", "tue", "wed", "thu", "fri"],
+                "from": "08:00",
+                "to": "18:00",
+                "timezone": "Europe/Berlin",
+            }
+        ],
     )
     on_cold: Annotated[str, Word(tuple(OnCold))] = key(
         str(_SERVICE.on_cold),

@@ -22,7 +22,9 @@ from pydantic import (
 )
 
 from hestia.config.sizes import Size, size_text
-from hestia.config.values import Kind, Schema
+from hestia.config.values import Flag, Kind, Schema
+from hestia.config.warm import KeepWarmKeys, written
+from hestia.core.calendar import Window
 from hestia.core.model import Retention, Tls
 from hestia.core.rules import (
     Cors,
@@ -186,23 +188,30 @@ class RetentionKeys(_Model):
         return Retention(days=self.days, size=self.size)
 
 
-Nest = HeadersKeys | NoWakeKeys | CorsKeys | TlsKeys | RetentionKeys
+Nest = HeadersKeys | NoWakeKeys | CorsKeys | TlsKeys | RetentionKeys | KeepWarmKeys
 
 
 @dataclass(frozen=True)
 class Nested(Kind):
-    """A mapping of its own, or with `many` a list of such mappings. example: JSON, which is YAML too."""
+    """A mapping of its own, or with `many` a list of such mappings. example: JSON, which is YAML too.
+
+    flag: true and false may stand instead.
+    """
 
     model: type[Nest]
     example: str
     many: bool = False
+    flag: bool = False
 
     @property
     def words(self) -> str:
-        return f"a {'list of mappings' if self.many else 'mapping'} such as {self.example}"
+        also = "true, or " if self.flag else ""
+        return f"{also}a {'list of mappings' if self.many else 'mapping'} such as {self.example}"
 
     def read(self, value: object) -> object:
         """Plain values, or models that were made of them."""
+        if self.flag and isinstance(value, bool):
+            return value
         if not self.many:
             return self._one(value)
         if not isinstance(value, list | tuple):
@@ -216,6 +225,15 @@ class Nested(Kind):
     def schema(self) -> Schema:
         one = self.model.model_json_schema()
         return {"type": "array", "items": one} if self.many else one
+
+    def said(self, value: object) -> bool | None:
+        """True or false where that is what was written and may be."""
+        if not self.flag or isinstance(value, list | dict):
+            return None
+        try:
+            return Flag().read(value)
+        except ValueError:
+            return None
 
 
 def _edits(edits: Any) -> Edits:  # Any: RequestEdits or ResponseEdits, which differ in what they refuse
@@ -235,6 +253,8 @@ def plain(value: object) -> object:
         return {name: getattr(value, name) for name in TlsKeys.model_fields}
     if isinstance(value, Retention):
         return {"days": value.days, "size": size_text(value.size)}
+    if isinstance(value, Window):
+        return written(value)
     if isinstance(value, NoWake):
         members = {"path": value.path, "method": value.method, "user_agent": value.user_agent}
         return {name: text for name, text in members.items() if text}

@@ -59,7 +59,8 @@ def _mapping(model: type[BaseModel]) -> Schema:
         if isinstance(kind, Nested):
             inner = written["items"] if kind.many else written
             inner = _inline(inner, inner.pop("$defs", {}))
-            properties[name] = {**({"type": "array", "items": inner} if kind.many else inner), **about}
+            shape: Schema = {"type": "array", "items": inner} if kind.many else inner
+            properties[name] = {**({"anyOf": [{"type": "boolean"}, shape]} if kind.flag else shape), **about}
             continue
         if isinstance(kind, Many):
             written["items"] = {"anyOf": [written["items"], {"$ref": "#/$defs/secret"}]}

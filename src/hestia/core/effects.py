@@ -19,7 +19,7 @@ from hestia.core.queue import Outcome, Waiter
 
 
 class Timer(StrEnum):
-    """One timer per instance and kind (per service for `queue`); setting it again moves it."""
+    """One timer per instance and kind (per service for `queue`, `calendar`); setting it again moves it."""
 
     IDLE = "idle"
     DRAIN = "drain"
@@ -27,6 +27,7 @@ class Timer(StrEnum):
     RETRY = "retry"
     STOP_RETRY = "stop_retry"
     QUEUE = "queue"
+    CALENDAR = "calendar"
 
 
 @dataclass(frozen=True, slots=True)

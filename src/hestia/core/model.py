@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NewType
 
+from hestia.core.calendar import Window
 from hestia.core.rules import Cors, Headers, NoWake, Rules, Underscores
 
 ServiceId = NewType("ServiceId", str)
@@ -170,6 +171,7 @@ class ServiceSettings:
     idle_websocket: IdleWebSocket = IdleWebSocket.FRAMES
     busy_probe: BusyProbe | None = None
     busy_probe_max: float = 86400.0
+    keep_warm: bool | tuple[Window, ...] = False
     queue_size: int = 1000
     request_timeout: float | None = None  # None: as long as the start may take
     start_timeout: float = 300.0

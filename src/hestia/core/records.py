@@ -85,7 +85,18 @@ class Slot:
 class ServiceRecord:
     """One service: its slots in configured order, its queue, its running episode."""
 
-    __slots__ = ("default", "episode", "episode_starts", "queue", "queue_timer", "settings", "slots")
+    __slots__ = (
+        "default",
+        "episode",
+        "episode_starts",
+        "lead",
+        "let_down",
+        "queue",
+        "queue_timer",
+        "settings",
+        "slots",
+        "warm",
+    )
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
@@ -97,6 +108,9 @@ class ServiceRecord:
         self.default: tuple[InstanceId, ...] = tuple(self.slots)
         self.episode = ""
         self.episode_starts = 0
+        self.warm = False  # its calendar says so now (`core.warm`)
+        self.lead = 0.0  # seconds by which its last window began earlier
+        self.let_down = False  # somebody stopped it though it should be warm
 
     def open_to(self, waiter: Waiter) -> list[Slot]:
         """The instances this waiter may use and that have not failed it, best first."""

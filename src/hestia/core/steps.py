@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hestia.core import lifecycle as lc
-from hestia.core import reasons
+from hestia.core import reasons, warm
 from hestia.core.backoff import FRESH, BackoffState
 from hestia.core.effects import (
     AbortLeases,
@@ -39,6 +39,8 @@ from hestia.core.lifecycle import Do, State
 from hestia.core.model import (
     NEVER,
     GatewayId,
+    InstanceId,
+    ServiceId,
 )
 from hestia.core.ports import Handle
 from hestia.core.queue import Waiter
@@ -55,16 +57,26 @@ SERVED_STABLE = 10.0  # seconds hot after which one served response makes a gene
 class Steps:
     """Steps records and does what their rows name. See the module docstring.
 
-    jitter: returns 0…1, for back-off. new_episode: returns a fresh episode id.
+    jitter: returns 0…1, for back-off. new_episode: returns a fresh episode id. wall: seconds since 1970.
+    usual: seconds that starts of an instance took. closing: nothing starts any more.
     """
 
     def __init__(
-        self, gateway: GatewayId, *, jitter: Callable[[], float], new_episode: Callable[[], str]
+        self,
+        gateway: GatewayId,
+        *,
+        jitter: Callable[[], float],
+        new_episode: Callable[[], str],
+        wall: Callable[[], float],
+        usual: Callable[[ServiceId, InstanceId], float | None],
     ) -> None:
         self.gateway = gateway
         self.effects: list[Effect] = []
         self._jitter = jitter
         self._new_episode = new_episode
+        self.wall = wall
+        self.usual = usual
+        self.closing = False
 
     # -- deciding ------------------------------------------------------------------------------
 
@@ -106,10 +118,13 @@ class Steps:
         self.pump(record, now)
         if not len(record.queue) and not any(slot.state is State.STARTING for slot in record.slots.values()):
             record.episode, record.episode_starts = "", 0
+        if record.warm:
+            warm.keep(self, record, now)
 
     def begin(self, slot: Slot, now: float, *, cause: str, actor: str) -> None:
         """Decide a start. The episode goes on while its attempts follow each other."""
         record = slot.service
+        record.let_down = False
         if not record.episode:
             record.episode, record.episode_starts = self._new_episode(), 0
         if slot.state in (State.COLD, State.FAILED):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from hestia.core import lifecycle as lc
-from hestia.core import reasons, rest
+from hestia.core import reasons, rest, warm
 from hestia.core.backoff import FRESH, BackoffState
 from hestia.core.effects import (
     Effect,
@@ -53,7 +53,8 @@ class WorldStatistics:
 class World:
     """Services, instances, queues. See the module docstring for the rules.
 
-    jitter: returns 0…1, for back-off. new_episode: returns a fresh episode id.
+    jitter: returns 0…1, for back-off. new_episode: returns a fresh episode id. wall: seconds since 1970.
+    usual: seconds that starts of an instance took, None where nothing is known.
     """
 
     def __init__(
@@ -63,9 +64,11 @@ class World:
         services: Mapping[ServiceId, ServiceSettings],
         jitter: Callable[[], float],
         new_episode: Callable[[], str],
+        wall: Callable[[], float],
+        usual: Callable[[ServiceId, InstanceId], float | None],
     ) -> None:
         self.gateway = gateway
-        self._steps = Steps(gateway, jitter=jitter, new_episode=new_episode)
+        self._steps = Steps(gateway, jitter=jitter, new_episode=new_episode, wall=wall, usual=usual)
         self.services: dict[ServiceId, ServiceRecord] = {
             key: ServiceRecord(settings) for key, settings in services.items()
         }
@@ -164,6 +167,14 @@ class World:
                     slot.use.last_used -= seconds
                     due = slot.use.last_used + slot.idle_timeout
                     self._steps.timer(slot, Timer.IDLE, max(now, due))
+        return self._steps.take() + self.look_at_calendars(now)
+
+    def look_at_calendars(self, now: float, *, only: ServiceId | None = None) -> list[Effect]:
+        """Start what should be warm: at the beginning, when the wall clock was set, and when it is known
+        how long a start takes (ID-16)."""
+        for service, record in self.services.items():
+            if only in (None, service) and (record.settings.keep_warm or record.warm):
+                warm.look(self._steps, record, now)
         return self._steps.take()
 
     # -- the hot path --------------------------------------------------------------------------
@@ -270,7 +281,9 @@ class World:
         restart: what was starting or hot starts again when it is gone (where nothing was: the first), and
         whoever waits keeps waiting.
         """
-        slots = [slot for name, slot in self.service(service).slots.items() if only is None or name in only]
+        record = self.service(service)
+        record.let_down = not restart
+        slots = [slot for name, slot in record.slots.items() if only is None or name in only]
         running = [slot for slot in slots if slot.state is not State.COLD]
         back = [slot for slot in running if slot.state in (State.STARTING, State.HOT)] or running[:1]
         for slot in running:
@@ -314,6 +327,9 @@ class World:
     def timer(self, service: ServiceId, instance: InstanceId | None, kind: Timer, now: float) -> list[Effect]:
         """A timer that was asked for by `SetTimer` fired."""
         record = self.service(service)
+        if kind is Timer.CALENDAR:
+            warm.look(self._steps, record, now)
+            return self._steps.take()
         if instance is None:
             record.queue_timer = None
             self._steps.expire(record, now)
@@ -339,6 +355,7 @@ class World:
 
     def refuse_all(self, error: HestiaError) -> list[Effect]:
         """Answer every waiter of every service, and forget restarts that were promised (DR-03, ID-17)."""
+        self._steps.closing = True
         for record in self.services.values():
             for waiter in record.queue:
                 self._steps.refuse(record, waiter, error)

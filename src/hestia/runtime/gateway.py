@@ -72,16 +72,18 @@ class Gateway:
         self._clock = self._loop.time
         episodes = itertools.count(1)
         prefix = f"ep_{int(time.time()):x}"
+        self.history = History()
         self.world = World(
             gateway=gateway,
             services=settings.services,
             jitter=random.random,
             new_episode=lambda: f"{prefix}_{next(episodes)}",
+            wall=time.time,
+            usual=self.history.usual,
         )
         self.acquire_nowait = self.world.acquire_nowait  # the hot path: nothing of ours in between
         self._draining = False
         self._started_at = datetime.now(UTC)
-        self.history = History()
         starts: dict[tuple[ServiceId, InstanceId], StartJob] = {}
         self._views = Views(self.world, self.history, starts, self._clock)
         self._performer = Performer(
@@ -133,6 +135,7 @@ class Gateway:
         for name, engine in self._engines.items():
             self._tasks.spawn(self._watcher.watch(engine), f"watch {name}")
         self._tasks.spawn(self._sweep.run(), "sweep")
+        self._perform(self.world.look_at_calendars(self._clock()))
 
     # -- the data path -------------------------------------------------------------------------
 

@@ -307,3 +307,4 @@ class Performer:
             clock: StageClock = job.clock
             self._history.add(*place, clock)
             self._store.fact("history", name_of(place), {"starts": self._history.rows(*place)})
+            self.perform(self._world.look_at_calendars(self._clock(), only=place[0]))

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 TICK: Final = 5.0  # seconds between looks at the clocks
 NOTE_EVERY: Final = 3  # ticks between notes of last use
 SWEEP_EVERY: Final = 12  # ticks between questions to the engines
+WALL_MOVED: Final = 1.0  # seconds by which the wall clock must have moved to mean that it was set
 ASLEEP: Final = 10.0  # seconds by which the clocks must differ to mean that the machine slept
 
 
@@ -50,6 +51,7 @@ class Sweep:
         self._clock = clock
         self._boot_clock = boot_clock
         self._gap = boot_clock() - clock()
+        self._wall = time.time() - boot_clock()
         self._strays: set[InstanceKey] = set()
 
     async def run(self) -> None:
@@ -73,6 +75,8 @@ class Sweep:
                 extra={"event_type": "machine_slept", "slept_s": round(slept, 1)},
             )
             self._perform(self._world.slept(slept, self._clock()))
+        elif self._wall_was_set():
+            self._perform(self._world.look_at_calendars(self._clock()))
         if note:
             self._note_use()
         if ask or slept:
@@ -83,6 +87,12 @@ class Sweep:
         gap = self._boot_clock() - self._clock()
         grown, self._gap = gap - self._gap, gap
         return grown if grown > ASLEEP else 0.0
+
+    def _wall_was_set(self) -> bool:
+        """Whether somebody set the clock on the wall since the last look; calendars follow it (ID-16)."""
+        wall = time.time() - self._boot_clock()
+        moved, self._wall = abs(wall - self._wall), wall
+        return moved > WALL_MOVED
 
     async def ask(self) -> None:
         """Compare the records with what every engine finds (AD-20)."""

@@ -112,6 +112,8 @@ def test_every_yaml_example_of_the_page_is_valid(loader: Loader) -> None:
         for block in re.findall(r"^```yaml\n(.*?)^```", section(title), re.MULTILINE | re.DOTALL):
             body = "".join(indent + line for line in block.splitlines(keepends=True))
             text = block if block.startswith("services:") else opening + body
+            if block.startswith("keep_warm"):
+                text += "    engine: {type: process, command: [chat]}\n"
             if title == "Service keys" and "base_url" not in block and "{port}" not in block:
                 text += "    base_url: http://a:1\n"
             for real, here in (("/run/secrets/api_token", "token.txt"), (FILES_OF_TLS, "tls/")):

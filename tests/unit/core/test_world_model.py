@@ -7,21 +7,25 @@ everything outstanding is delivered and every request must have had exactly one 
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from hestia.core.calendar import Window
 from hestia.core.effects import Timer
-from hestia.core.errors import EngineRefused, HestiaError, QueueFull, StartFailed
+from hestia.core.errors import EngineRefused, GatewayDraining, HestiaError, QueueFull, StartFailed
+from hestia.core.idle import Busy
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
-from hestia.core.model import NEVER, Backoff, IdleWebSocket, InstanceId, ServiceId, ServiceSettings
+from hestia.core.model import NEVER, Backoff, BusyProbe, IdleWebSocket, InstanceId, ServiceId, ServiceSettings
 from hestia.core.queue import Waiter
 from hestia.core.records import ServiceRecord, Slot
 from tests.fakes.runtime import A, B, C, Guest, PaperRuntime, StartPaper, service
 
 NAMES = (A, B, C)
+HOURLY = tuple(Window(tuple(range(7)), hour * 60, hour * 60 + 30, UTC) for hour in range(24))
 
 services = st.builds(
     lambda number, **more: (number, more),
@@ -31,6 +35,9 @@ services = st.builds(
     queue_size=st.sampled_from([2, 4, 50]),
     idle_timeout=st.sampled_from([NEVER, 5.0, 60.0]),
     idle_websocket=st.sampled_from(list(IdleWebSocket)),
+    busy_probe=st.sampled_from([None, BusyProbe(command="busy")]),
+    busy_probe_max=st.sampled_from([20.0, 86400.0]),
+    keep_warm=st.sampled_from([False, False, True, HOURLY]),
     drain_timeout=st.sampled_from([3.0, 300.0]),
     restart_backoff=st.sampled_from(
         [Backoff(), Backoff(base=4.0, intensity=2, period=60.0), Backoff(base=0)]
@@ -56,6 +63,7 @@ class WorldWalk(RuleBasedStateMachine):
         self.runtime = PaperRuntime(
             *(build(index, number, more) for index, (number, more) in enumerate(drawn))
         )
+        self.calendars_are_looked_at(0.0)
 
     # -- what clients do -----------------------------------------------------------------------
 
@@ -245,6 +253,11 @@ class WorldWalk(RuleBasedStateMachine):
         if not slot.record.stuck:
             self.runtime.found(slot.record.id, slot.record.service)
 
+    @precondition(lambda self: self.runtime.asked)
+    @rule(data=st.data(), said=st.sampled_from(list(Busy)))
+    def busy_probe_ends(self, data: st.DataObject, said: Busy) -> None:
+        self.runtime.busy(said, data.draw(st.sampled_from(self.runtime.asked)))
+
     # -- people and clocks ---------------------------------------------------------------------
 
     @rule(data=st.data(), what=st.sampled_from(["start", "start one", "stop", "stop", "force", "restart"]))
@@ -272,6 +285,12 @@ class WorldWalk(RuleBasedStateMachine):
     def clock_jumps(self, seconds: float) -> None:
         """Timers that are due may fire late, after other things happened."""
         self.runtime.now += seconds
+
+    @rule(seconds=st.sampled_from([-1800.0, 600.0, 1800.0]))
+    def calendars_are_looked_at(self, seconds: float) -> None:
+        """Somebody set the clock on the wall."""
+        self.runtime.wall_ahead += seconds
+        self.runtime.perform(self.runtime.world.look_at_calendars(self.runtime.now))
 
     @precondition(lambda self: self.runtime.timers)
     @rule(data=st.data())
@@ -363,7 +382,7 @@ class WorldWalk(RuleBasedStateMachine):
         for slot in self.slots_in(State.STARTING):
             key = slot.key(self.runtime.world.gateway)
             decided = next(move for move in reversed(self.runtime.moves) if move.key == key)
-            if decided.cause == "demand" and decided.before == State.FAILED:
+            if decided.cause in ("demand", "keep_warm") and decided.before == State.FAILED:
                 assert slot.backoff.retry_at <= slot.record.since
 
     @invariant()
@@ -371,7 +390,7 @@ class WorldWalk(RuleBasedStateMachine):
         for slot in self.slots_in(State.HOT):
             limit = slot.service.settings.idle_timeout
             at = self.runtime.timer_at(Timer.IDLE, slot.record.id, slot.record.service)
-            assert (at is None) == (limit == NEVER)
+            assert (at is None) == (limit == NEVER or slot.asking)
             assert at is None or at <= self.runtime.now + limit
 
     @invariant()
@@ -387,6 +406,7 @@ class WorldWalk(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Liveness: deliver what is outstanding, let time pass; everybody gets an outcome, all is quiet."""
         self.finish(lambda: not self.waiting, "a waiter was never answered")
+        self.runtime.perform(self.runtime.world.refuse_all(GatewayDraining("the end")))
         for record in self.records:
             self.runtime.stop(record.settings.id)
         self.finish(lambda: not self.slots_in(*set(State) - {State.COLD, State.FAILED}), "does not settle")
