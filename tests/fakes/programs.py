@@ -14,7 +14,7 @@ from hestia.core.model import Backoff, InstanceId, InstanceSettings, ServiceId, 
 from hestia.engines.process_options import ProcessOptions
 
 PROGRAM = Path(__file__).parent / "servers" / "small_service.py"
-QUICK = Backoff(base=0.01, cap=0.02, intensity=1000)
+QUICK = Backoff(base=0.01, cap=0.02, intensity=1000, per_hour=100_000)
 
 
 def small_command(*more: str) -> list[str]:

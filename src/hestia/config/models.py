@@ -67,6 +67,11 @@ class BackoffKeys(Keys):
     cool_down: Annotated[float, Duration()] = key(
         _BACKOFF.cool_down, "Time without trying after that; doubles up to 10m while trials fail."
     )
+    per_hour: Annotated[int, Whole(1, 1_000_000)] = key(
+        _BACKOFF.per_hour,
+        "Failed starts and crashes of the service within an hour after which requests are answered at once, "
+        "until the first of them is an hour ago.",
+    )
 
 
 class EngineKeys(Keys):

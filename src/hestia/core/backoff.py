@@ -3,6 +3,9 @@
 Failures are counted per period. Below `intensity` the next start waits an exponential delay with full
 jitter; at `intensity` the breaker opens and demand is answered at once until the cool-down is over,
 then one start is let through as a trial. A stable generation resets everything.
+
+Beside that a service has a budget of failed starts and crashes per hour over all its instances (FB-04):
+`Spent`. It ends what gets stable and crashes all the same, again and again.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass, replace
 from hestia.core.model import Backoff
 
 COOL_DOWN_CAP = 600.0  # seconds; the cool-down doubles up to here (FB-05)
+HOUR = 3600.0
 MOST_DOUBLINGS = 64  # keeps the power a finite float however long a service goes on failing
 
 
@@ -50,3 +54,15 @@ class BackoffState:
 
 
 FRESH = BackoffState()
+Spent = tuple[float, ...]  # loop-clock instants of a service's failures of the last hour, oldest first
+
+
+def spend(spent: Spent, now: float, policy: Backoff) -> Spent:
+    """Count one failed start, or a crash. No more are kept than the budget has."""
+    return (*(at for at in spent if now - at < HOUR), now)[-policy.per_hour :]
+
+
+def free_at(spent: Spent, now: float, policy: Backoff) -> float:
+    """When the budget has room for a start: at or before `now` unless it is spent."""
+    recent = [at for at in spent if now - at < HOUR]
+    return recent[-policy.per_hour] + HOUR if len(recent) >= policy.per_hour else now

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hestia.core.backoff import BackoffState
+from hestia.core.backoff import BackoffState, Spent
 from hestia.core.errors import HestiaError
 from hestia.core.idle import Sequence
 from hestia.core.lease import Use
@@ -67,6 +67,14 @@ class KeepBackoff:
     instance: InstanceId
     backoff: BackoffState
     error: HestiaError | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSpent:
+    """A service spent of its budget of failed starts, or was forgiven: it must survive a restart (FB-04)."""
+
+    service: ServiceId
+    spent: Spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,7 @@ Effect = (
     | RunAdoption
     | RunBusyProbe
     | KeepBackoff
+    | KeepSpent
     | CancelStart
     | RunStop
     | HurryStop

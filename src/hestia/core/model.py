@@ -123,7 +123,7 @@ class BusyProbe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Restart back-off (FB-03) and breaker (FB-05). Durations in seconds."""
+    """Restart back-off (FB-03), breaker (FB-05) and budget of the service (FB-04). Durations in seconds."""
 
     base: float = 1.0
     factor: float = 2.0
@@ -131,6 +131,7 @@ class Backoff:
     intensity: int = 3
     period: float = 600.0
     cool_down: float = 30.0
+    per_hour: int = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

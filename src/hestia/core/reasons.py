@@ -64,11 +64,15 @@ def not_now(slot: Slot, now: float) -> HestiaError:
     if record.stuck and error is not None:
         return error
     reason = error.detail if error else "The last starts failed."
-    pause = max(0.0, slot.backoff.retry_at - now)
+    pause = max(0.0, slot.ready_at(now) - now)
+    spent = slot.service.free_at(now) > now
+    times = f"{len(slot.backoff.failures)} times"
+    if spent:
+        times = f"{len(slot.service.spent)} times within an hour (restart_backoff.per_hour)"
     return BreakerOpen(
-        f"{reason} It failed {len(slot.backoff.failures)} times, so it is not tried again for {pause:.0f} s.",
+        f"{reason} It failed {times}, so it is not tried again for {pause:.0f} s.",
         remedy=f"hestia start {record.service} tries now",
-        cause="breaker_open",
+        cause="budget_spent" if spent else "breaker_open",
         stage=error.stage if error else "",
         service_id=record.service,
         retry_after=max(1.0, pause),
@@ -104,5 +108,5 @@ def retry_after(record: ServiceRecord, now: float) -> float:
     first = record.queue.first
     if first is not None and any(slot.state is State.HOT for slot in slots):
         return max(1.0, now - first.arrived)
-    pauses = [slot.backoff.retry_at - now for slot in slots if slot.state is State.FAILED]
+    pauses = [slot.ready_at(now) - now for slot in slots if slot.state is State.FAILED]
     return max(1.0, min(pauses, default=1.0))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from hestia.core.backoff import FRESH, BackoffState
+from hestia.core.backoff import FRESH, BackoffState, Spent, free_at
 from hestia.core.lease import Use
 from hestia.core.lifecycle import Instance, State
 from hestia.core.model import GatewayId, InstanceId, InstanceKey, InstanceSettings, ServiceSettings
@@ -64,15 +64,25 @@ class Slot:
 
     def hoped_for(self, now: float) -> bool:
         """Whether a waiter may still hope for this instance; not while its breaker is open or it is stuck."""
-        if self.under_way or self.record.state is State.COLD:
+        if self.under_way:
+            return True
+        if self.service.free_at(now) > now:
+            return False
+        if self.record.state is State.COLD:
             return True
         return not self.record.stuck and (not self.backoff.open or self.backoff.may_start(now))
 
     def may_begin(self, now: float) -> bool:
         """Whether demand may start it now."""
+        if self.service.free_at(now) > now:
+            return False
         if self.record.state is State.FAILED:
             return not self.record.stuck and self.backoff.may_start(now)
         return self.record.state is State.COLD
+
+    def ready_at(self, now: float) -> float:
+        """When back-off and budget let demand start it."""
+        return max(self.backoff.retry_at, self.service.free_at(now))
 
     def tried_at(self, episode: str) -> float:
         """When its start in this episode ended; before everything else when it had no turn (FB-07)."""
@@ -95,6 +105,7 @@ class ServiceRecord:
         "queue_timer",
         "settings",
         "slots",
+        "spent",
         "warm",
     )
 
@@ -108,9 +119,14 @@ class ServiceRecord:
         self.default: tuple[InstanceId, ...] = tuple(self.slots)
         self.episode = ""
         self.episode_starts = 0
+        self.spent: Spent = ()  # its failures of the last hour (FB-04)
         self.warm = False  # its calendar says so now (`core.warm`)
         self.lead = 0.0  # seconds by which its last window began earlier
         self.let_down = False  # somebody stopped it though it should be warm
+
+    def free_at(self, now: float) -> float:
+        """When its budget of failed starts has room: at or before `now` unless it is spent (FB-04)."""
+        return free_at(self.spent, now, self.settings.restart_backoff) if self.spent else now
 
     def open_to(self, waiter: Waiter) -> list[Slot]:
         """The instances this waiter may use and that have not failed it, best first."""

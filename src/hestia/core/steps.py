@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hestia.core import lifecycle as lc
 from hestia.core import reasons, warm
-from hestia.core.backoff import FRESH, BackoffState
+from hestia.core.backoff import FRESH, BackoffState, Spent, spend
 from hestia.core.effects import (
     AbortLeases,
     CancelStart,
@@ -21,6 +21,7 @@ from hestia.core.effects import (
     EndpointOpened,
     HurryStop,
     KeepBackoff,
+    KeepSpent,
     Moved,
     RunAdoption,
     RunStart,
@@ -103,8 +104,8 @@ class Steps:
             return
         hoped = [slot for slot in slots if slot.hoped_for(now)]
         if hoped:
-            soonest = min(hoped, key=lambda slot: slot.backoff.retry_at)
-            self.timer(soonest, Timer.RETRY, soonest.backoff.retry_at)
+            soonest = min(hoped, key=lambda slot: slot.ready_at(now))
+            self.timer(soonest, Timer.RETRY, soonest.ready_at(now))
         elif slots:
             self.refuse(record, waiter, reasons.not_now(slots[0], now))
         else:
@@ -205,8 +206,16 @@ class Steps:
                     open_leases=slot.use.open if slot.use is not None else 0,
                 )
             )
+        if crashed and before.state is not moved.state and Do.COUNT_FAILURE not in things:
+            self._count_crash(slot, now)
         for thing in things:
             self._do(slot, thing, event, now)
+
+    def _count_crash(self, slot: Slot, now: float) -> None:
+        """A stable instance crashed: no failed start, yet it may not go on like that for ever (FB-04)."""
+        if slot.settings.managed and not slot.record.external:
+            policy = slot.service.settings.restart_backoff
+            self.set_spent(slot.service, spend(slot.service.spent, now, policy))
 
     def _do(self, slot: Slot, thing: Do, event: lc.Event, now: float) -> None:
         """Carry out one thing that a row names; a row a branch, nothing decided here."""
@@ -227,10 +236,11 @@ class Steps:
             case Do.COUNT_FAILURE:
                 permanent = isinstance(record.error, EngineRefused) and record.error.permanent
                 policy = slot.service.settings.restart_backoff
+                self.set_spent(slot.service, spend(slot.service.spent, now, policy))
                 failed = slot.backoff.failed(now, policy, jitter=self._jitter(), at_once=permanent)
                 self.set_backoff(slot, failed)
                 if record.error is not None and record.error.retry_after is None:
-                    record.error.retry_after = max(0.0, slot.backoff.retry_at - now)
+                    record.error.retry_after = max(0.0, slot.ready_at(now) - now)
             case Do.FORGET_FAILURES:
                 self.set_backoff(slot, FRESH)
                 slot.record = replace(record, error=None, failed=False)
@@ -306,6 +316,12 @@ class Steps:
             slot.backoff = backoff
             record = slot.record
             self.effects.append(KeepBackoff(record.service, record.id, backoff, record.error))
+
+    def set_spent(self, record: ServiceRecord, spent: Spent) -> None:
+        """Change what a service has spent of its budget; it is to be kept (FB-04)."""
+        if spent != record.spent:
+            record.spent = spent
+            self.effects.append(KeepSpent(record.settings.id, spent))
 
     def _settle_down(self, slot: Slot, now: float) -> None:
         """Nothing of the generation is left: drop what stood beside it, then look at demand."""

@@ -54,7 +54,7 @@ def keep(steps: Steps, record: ServiceRecord, now: float) -> None:
     if slot.may_begin(now):
         steps.begin(slot, now, cause="keep_warm", actor="")
     elif not slot.record.stuck:
-        steps.timer(slot, Timer.RETRY, slot.backoff.retry_at)
+        steps.timer(slot, Timer.RETRY, slot.ready_at(now))
 
 
 def kept(record: ServiceRecord) -> Slot | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from hestia.core import lifecycle as lc
 from hestia.core import reasons, rest, warm
-from hestia.core.backoff import FRESH, BackoffState
+from hestia.core.backoff import FRESH, BackoffState, Spent
 from hestia.core.effects import (
     Effect,
     Timer,
@@ -129,6 +129,11 @@ class World:
             slot.record = replace(
                 slot.record, state=State.FAILED, failed=True, error=error, cause="remembered"
             )
+
+    def remember_spent(self, service: ServiceId, spent: Spent) -> None:
+        """What an earlier gateway knew of the failures of a service (FB-04). Before anything happens."""
+        if service in self.services:
+            self.services[service].spent = spent
 
     def adopt(
         self,
@@ -262,6 +267,7 @@ class World:
             raise reasons.not_now(slots[0], now)
         slot = next((slot for slot in free if slot.state in (State.COLD, State.FAILED)), free[0])
         self._steps.set_backoff(slot, slot.backoff.forgiven())
+        self._steps.set_spent(record, ())
         self._steps.begin(slot, now, cause=cause, actor=actor)
         return self._steps.take()
 
@@ -285,6 +291,8 @@ class World:
         record.let_down = not restart
         slots = [slot for name, slot in record.slots.items() if only is None or name in only]
         running = [slot for slot in slots if slot.state is not State.COLD]
+        if cause == "shutdown":  # that forgives nobody: what failed is known to the next gateway (AD-13)
+            running = [slot for slot in running if slot.state is not State.FAILED or slot.record.stuck]
         back = [slot for slot in running if slot.state in (State.STARTING, State.HOT)] or running[:1]
         for slot in running:
             event = lc.StopRequested(
@@ -300,6 +308,7 @@ class World:
             self._steps.step(slot, event, now)
         if restart and not running:
             self._steps.set_backoff(slots[0], slots[0].backoff.forgiven())
+            self._steps.set_spent(record, ())
             self._steps.begin(slots[0], now, cause="restart", actor=actor)
         return self._steps.take()
 

@@ -22,7 +22,7 @@ from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
 from hestia.core.ports import Discovered, Engine, Found, Handle, Kept, Memory, Observed, Presence, Store
 from hestia.core.urls import parse_base_url
 from hestia.core.world import World
-from hestia.runtime.memory import backoff_of, error_of, place_of
+from hestia.runtime.memory import backoff_of, error_of, place_of, spent_of
 from hestia.runtime.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,8 @@ class Adoption:
             if kind == "backoff" and self._slot_exists(place := place_of(name)):
                 backoff = backoff_of(fact, now=now, wall=wall)
                 self._world.remember(*place, backoff=backoff, error=error_of(fact, place[0]))
+            elif kind == "spent":
+                self._world.remember_spent(ServiceId(name), spent_of(fact, now=now, wall=wall))
         newest = {
             (kept.intent.key.service, kept.intent.key.instance): kept.intent.key for kept in memory.kept
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from hestia.core.backoff import FRESH, BackoffState
+from hestia.core.backoff import FRESH, BackoffState, Spent
 from hestia.core.errors import HestiaError, StartFailed
 from hestia.core.model import InstanceId, ServiceId
 
@@ -65,6 +65,19 @@ def backoff_of(fact: Fact, *, now: float, wall: float) -> BackoffState:
         open=bool(fact.get("open")) and left > 0,
         trips=max(0, trips),
     )
+
+
+def fact_of_spent(spent: Spent, *, now: float, wall: float) -> Fact | None:
+    """None when there is nothing to remember."""
+    return {"failures": [wall - (now - at) for at in spent]} if spent else None
+
+
+def spent_of(fact: Fact, *, now: float, wall: float) -> Spent:
+    """As `backoff_of`."""
+    try:
+        return tuple(now - max(0.0, wall - float(str(at))) for at in _list(fact.get("failures")))
+    except ValueError:
+        return ()
 
 
 def error_of(fact: Fact, service: ServiceId) -> HestiaError | None:

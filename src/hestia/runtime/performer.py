@@ -25,7 +25,7 @@ from hestia.core.world import World
 from hestia.runtime.adoption import Adoption, missed, not_known
 from hestia.runtime.busy import BusyProbes
 from hestia.runtime.history import History, StageClock
-from hestia.runtime.memory import fact_of, name_of
+from hestia.runtime.memory import fact_of, fact_of_spent, name_of
 from hestia.runtime.starts import Jobs, StartJob
 from hestia.runtime.tasks import Tasks
 
@@ -159,6 +159,9 @@ class Performer:
             case fx.KeepBackoff(service, instance, backoff, error):
                 fact = fact_of(backoff, error, now=self._clock(), wall=time.time())
                 self._store.fact("backoff", name_of((service, instance)), fact)
+            case fx.KeepSpent(service, spent):
+                spent_fact = fact_of_spent(spent, now=self._clock(), wall=time.time())
+                self._store.fact("spent", service, spent_fact)
             case fx.CancelStart(key):
                 job = self.starts.get((key.service, key.instance))
                 if job is not None and job.key == key and job.task is not None:

@@ -50,8 +50,9 @@ def test_every_gateway_key_of_the_contract_is_real_or_refused_as_to_come(key: st
     assert (key in spellings(GatewayKeys)) != (key in later.spellings(later.GATEWAY))
 
 
-def test_the_backoff_keys_are_those_of_the_contract() -> None:
-    assert list(BackoffKeys.model_fields) == BACKOFF_CONTRACT
+def test_the_backoff_keys_are_those_of_the_contract_and_the_budget() -> None:
+    """FB-04 has a budget per service and hour without naming its key."""
+    assert list(BackoffKeys.model_fields) == [*BACKOFF_CONTRACT, "per_hour"]
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -124,6 +124,81 @@ def test_fb06_a_generation_that_dies_young_counts_as_a_failed_start() -> None:
         runtime.join()
 
 
+def test_fb04_a_service_that_spent_its_budget_of_the_hour_answers_at_once_and_says_so() -> None:
+    """Gets stable, crashes, and again: no failed starts, but no end either."""
+    runtime = PaperRuntime(service(restart_backoff=Backoff(per_hour=3)))
+    for _ in range(3):
+        guest = runtime.join()
+        runtime.ready()
+        runtime.release(guest.lease)
+        runtime.pass_time(60.0)
+        runtime.gone()
+        runtime.stopped()
+    assert runtime.state() is State.COLD
+    with pytest.raises(BreakerOpen, match=r"3 times within an hour \(restart_backoff\.per_hour\)") as told:
+        runtime.join()
+    assert told.value.retry_after == pytest.approx(3600.0 - 120.0)
+    runtime.pass_time(3600.0 - 119.0)
+    runtime.join()
+    assert runtime.state() is State.STARTING
+
+
+def test_fb04_the_budget_is_the_services_and_not_each_instances() -> None:
+    backoff = Backoff(base=0.0, intensity=100, per_hour=3)
+    runtime = PaperRuntime(service(A, B, restart_backoff=backoff))
+    guest = runtime.join()
+    for name in (A, B):
+        runtime.fails(runtime.start_of(name))
+    assert isinstance(guest.error, HestiaError)
+    runtime.join()
+    runtime.fails(runtime.start_of())
+    with pytest.raises(BreakerOpen):
+        runtime.join(B)
+    assert runtime.count(fx.RunStart) == 3
+
+
+def test_ad13_the_end_of_the_gateway_forgives_nobody() -> None:
+    runtime = PaperRuntime()
+    runtime.join()
+    runtime.fails()
+    before = runtime.slot().backoff
+    runtime.perform(runtime.world.stop(runtime.record().settings.id, runtime.now, cause="shutdown"))
+    assert runtime.slot().backoff == before
+    assert runtime.state() is State.FAILED
+
+
+def test_fb04_it_ends_the_wait_of_those_who_wait_for_a_retry() -> None:
+    runtime = PaperRuntime(service(restart_backoff=Backoff(per_hour=2)))
+    guest = runtime.join()
+    runtime.fails(again=True)
+    runtime.pass_time(2.0)
+    runtime.fails(again=True)
+    assert isinstance(guest.error, BreakerOpen)
+
+
+def test_fb04_a_person_may_try_all_the_same() -> None:
+    runtime = PaperRuntime(service(restart_backoff=Backoff(per_hour=1)))
+    runtime.join()
+    runtime.fails()
+    runtime.start()
+    guest = runtime.join()
+    runtime.ready()
+    assert guest.lease
+
+
+def test_fb04_what_is_kept_warm_stops_trying_for_the_hour() -> None:
+    runtime = PaperRuntime(service(keep_warm=True, restart_backoff=Backoff(base=0.0, per_hour=2)))
+    runtime.perform(runtime.world.look_at_calendars(runtime.now))
+    for _ in range(2):
+        runtime.fails()
+        runtime.pass_time(1.0)
+    assert runtime.state() is State.FAILED
+    runtime.pass_time(3500.0)
+    assert runtime.count(fx.RunStart) == 2
+    runtime.pass_time(200.0)
+    assert runtime.count(fx.RunStart) == 3
+
+
 @pytest.mark.parametrize(("seconds", "served", "kept"), [(29.0, False, 1), (30.0, False, 0), (10.0, True, 0)])
 def test_fb06_a_stable_generation_forgets_earlier_failures(seconds: float, served: bool, kept: int) -> None:
     runtime = PaperRuntime()
