@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hestia.core import effects as fx
 from hestia.core import lifecycle as lc
+from hestia.core.difference import difference
 from hestia.core.errors import HestiaError, StartFailed
 from hestia.core.idle import Busy
 from hestia.core.lease import Lease
@@ -23,11 +24,13 @@ from hestia.core.lifecycle import State
 from hestia.core.model import (
     Endpoint,
     GatewayId,
+    GatewaySettings,
     InstanceId,
     InstanceKey,
     InstanceSettings,
     ServiceId,
     ServiceSettings,
+    Settings,
 )
 from hestia.core.queue import Outcome, Waiter
 from hestia.core.records import ServiceRecord, Slot
@@ -53,6 +56,10 @@ def service(*instances: InstanceId, id: ServiceId = S, **settings: Any) -> Servi
         ),
         **settings,
     )
+
+
+def _settings(services: Mapping[ServiceId, ServiceSettings]) -> Settings:
+    return Settings(gateway=GatewaySettings(), services=services)
 
 
 @dataclass(eq=False)
@@ -171,6 +178,13 @@ class PaperRuntime:
 
     def restart(self, service: ServiceId = S, *, force: bool = False) -> None:
         self.perform(self.world.stop(service, self.now, force=force, restart=True, actor="me"))
+
+    def reload(self, *services: ServiceSettings) -> None:
+        """A new configuration: these services and no others."""
+        new = {one.id: one for one in services}
+        old = {key: one.settings for key, one in self.world.services.items() if not one.retired}
+        found = difference(_settings(old), _settings(new))
+        self.perform(self.world.reconfigure(new, found, self.now))
 
     # -- results of jobs -----------------------------------------------------------------------
 
@@ -380,6 +394,11 @@ class PaperRuntime:
                 self.open_endpoints.remove(key)
             case fx.Moved():
                 self._note_move(effect)
+            case fx.Retired(service):
+                self.world.forget(service)
+                if service not in self.world.services:
+                    for timer in [timer for timer in self.timers if timer[0] == service]:
+                        del self.timers[timer]
 
     def _settle(self, waiter: Waiter, outcome: Outcome) -> None:
         if isinstance(outcome, Lease):

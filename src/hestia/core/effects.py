@@ -78,6 +78,13 @@ class KeepSpent:
 
 
 @dataclass(frozen=True, slots=True)
+class Retired:
+    """Nothing is left of a service that is configured no more: its record may go."""
+
+    service: ServiceId
+
+
+@dataclass(frozen=True, slots=True)
 class CancelStart:
     """Give the start job of this generation up."""
 
@@ -171,6 +178,7 @@ Effect = (
     | RunBusyProbe
     | KeepBackoff
     | KeepSpent
+    | Retired
     | CancelStart
     | RunStop
     | HurryStop

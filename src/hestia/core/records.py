@@ -24,6 +24,7 @@ class Slot:
         "backoff",
         "last_used",
         "outdated",
+        "pending",
         "record",
         "service",
         "settings",
@@ -40,6 +41,7 @@ class Slot:
         self.last_used: float | None = None  # of the generations before, loop-clock seconds
         self.asking = False  # its busy probe is under way
         self.unanswered_since: float | None = None  # the first of the last busy probes without an answer
+        self.pending: InstanceSettings | None = None  # taken up when nothing of what runs is left
         self.outdated = False  # what runs was started with other options than the configured ones (AD-17)
 
     @property
@@ -103,6 +105,7 @@ class ServiceRecord:
         "let_down",
         "queue",
         "queue_timer",
+        "retired",
         "settings",
         "slots",
         "spent",
@@ -122,6 +125,7 @@ class ServiceRecord:
         self.spent: Spent = ()  # its failures of the last hour (FB-04)
         self.warm = False  # its calendar says so now (`core.warm`)
         self.lead = 0.0  # seconds by which its last window began earlier
+        self.retired = False  # configured no more: it only ends (`core.reconfigure`)
         self.let_down = False  # somebody stopped it though it should be warm
 
     def free_at(self, now: float) -> float:

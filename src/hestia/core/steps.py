@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hestia.core import lifecycle as lc
-from hestia.core import reasons, warm
+from hestia.core import reasons, reconfigure, warm
 from hestia.core.backoff import FRESH, BackoffState, Spent, spend
 from hestia.core.effects import (
     AbortLeases,
@@ -328,6 +328,8 @@ class Steps:
         if slot.use is not None and slot.use.granted:
             slot.last_used = slot.use.last_used
         slot.outdated = False
+        if slot.pending is not None:
+            slot.settings, slot.pending = slot.pending, None
         slot.use = None  # leases of a crashed generation end with their sockets, nothing is cut short
         for kind in (Timer.DRAIN, Timer.RETRY, Timer.STOP_RETRY):
             self.timer(slot, kind, None)
@@ -335,6 +337,7 @@ class Steps:
             slot.record = replace(slot.record, restart=False)
             self.begin(slot, now, cause="restart", actor=slot.record.actor)
         self.recheck(slot.service, now)
+        reconfigure.forget_if_gone(self, slot.service)
 
     @staticmethod
     def _tries_again(slot: Slot, event: lc.Event) -> bool:

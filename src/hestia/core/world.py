@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from hestia.core import lifecycle as lc
-from hestia.core import reasons, rest, warm
+from hestia.core import reasons, reconfigure, rest, warm
 from hestia.core.backoff import FRESH, BackoffState, Spent
+from hestia.core.difference import Difference
 from hestia.core.effects import (
     Effect,
     Timer,
@@ -182,6 +183,32 @@ class World:
                 warm.look(self._steps, record, now)
         return self._steps.take()
 
+    def reconfigure(
+        self, services: Mapping[ServiceId, ServiceSettings], difference: Difference, now: float
+    ) -> list[Effect]:
+        """Take a new configuration; only services that differ are touched. services: all of it."""
+        for service in difference.removed:
+            reconfigure.retire(self._steps, self.services[service], now)
+        for at, service in enumerate(difference.changed):
+            place = at / len(difference.changed)
+            reconfigure.change(self._steps, self.services[service], services[service], now, place)
+        for service in difference.added:
+            if (record := self.services.get(service)) is not None:  # it was taken out and is not gone yet
+                reconfigure.change(self._steps, record, services[service], now, 0.0)
+            else:
+                self.services[service] = ServiceRecord(services[service])
+                warm.look(self._steps, self.services[service], now)
+        order = {name: at for at, name in enumerate(services)}
+        for name in sorted(self.services, key=lambda name: order.get(name, len(order))):
+            self.services[name] = self.services.pop(name)  # the order that people wrote
+        return self._steps.take()
+
+    def forget(self, service: ServiceId) -> None:
+        """Drop the record of a service that is configured no more and of which nothing is left."""
+        record = self.services.get(service)
+        if record is not None and record.retired:
+            del self.services[service]
+
     # -- the hot path --------------------------------------------------------------------------
 
     def acquire_nowait(
@@ -216,6 +243,7 @@ class World:
         Raises ServiceNotFound, QueueFull, and the reason at once where no candidate can be hoped for.
         """
         record = self.service(service)
+        self._not_retired(record)
         if not waiter.candidates:
             waiter.candidates = record.default
         if len(record.queue) >= record.settings.queue_size:
@@ -229,9 +257,16 @@ class World:
             self._steps.arm_queue(record, waiter.deadline)
         return self._steps.take()
 
+    @staticmethod
+    def _not_retired(record: ServiceRecord) -> None:
+        if record.retired:
+            service = record.settings.id
+            raise ServiceNotFound(f'There is no service "{service}" any more.', service_id=service)
+
     def leave(self, service: ServiceId, waiter: Waiter) -> None:
         """The waiter's client left. Its start, if any, goes on (SF-14)."""
-        self.service(service).queue.leave(waiter)
+        if (record := self.services.get(service)) is not None:
+            record.queue.leave(waiter)
         waiter.settled = waiter.left = True
 
     # -- events --------------------------------------------------------------------------------
@@ -255,6 +290,7 @@ class World:
         Raises ServiceNotFound, InstanceNotFound, AlreadyRunning, and the reason where it is stuck (FB-15).
         """
         record = self.service(service)
+        self._not_retired(record)
         slots = [self.slot(service, instance)] if instance else list(record.slots.values())
         for slot in slots:
             if slot.state in (State.STARTING, State.HOT):

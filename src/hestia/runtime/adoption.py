@@ -105,7 +105,12 @@ class Adoption:
     def begin(self) -> None:
         """Ask every engine what it finds."""
         for name in self.engines:
-            self._asked_of(name)  # from here on a start waits for the answer
+            self.begin_with(name)
+
+    def begin_with(self, name: str) -> None:
+        """Ask one engine what it finds; from here on a start waits for the answer."""
+        if name in self.engines:
+            self._asked_of(name)
             self._tasks.spawn(self._ask_at_boot(name), f"discover {name}")
 
     def _slot_exists(self, place: Place) -> bool:

@@ -13,9 +13,10 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import UTC, datetime
 
+from hestia.core.difference import Difference
 from hestia.core.errors import (
     GatewayDraining,
     HandleUnknown,
@@ -57,7 +58,7 @@ class Gateway:
         settings: Settings,
         *,
         gateway: GatewayId,
-        engines: Mapping[str, Engine],
+        engines: dict[str, Engine],
         store: Store,
         recorder: Recorder,
         tasks: Tasks,
@@ -136,6 +137,38 @@ class Gateway:
             self._tasks.spawn(self._watcher.watch(engine), f"watch {name}")
         self._tasks.spawn(self._sweep.run(), "sweep")
         self._perform(self.world.look_at_calendars(self._clock()))
+
+    def reconfigure(self, new: Settings, found: Difference, *, actor: str) -> None:
+        """Take new settings: only services that differ are touched. found: how they differ."""
+        self.settings = new
+        self._perform(self.world.reconfigure(new.services, found, self._clock()))
+        self.note(
+            "ConfigReloaded",
+            cause="config",
+            actor=actor,
+            data={
+                "added": list(found.added),
+                "removed": list(found.removed),
+                "changed": list(found.changed),
+                "gateway": list(found.gateway),
+                "needs_restart": list(found.waiting),
+            },
+        )
+
+    def use_engine(self, name: str, engine: Engine) -> None:
+        """An engine that a new configuration needs."""
+        self._engines[name] = engine
+        self._performer.adoption.begin_with(name)
+        self._tasks.spawn(self._watcher.watch(engine), f"watch {name}")
+
+    @property
+    def engines(self) -> Collection[str]:
+        """Names of those that are there."""
+        return self._engines.keys()
+
+    def note(self, event: str, *, cause: str, actor: str = "", data: Mapping[str, object] = {}) -> None:
+        """Write down something that is no transition of an instance."""
+        self._performer.note(event, cause=cause, actor=actor, data=data)
 
     # -- the data path -------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 from hestia.core import effects as fx
 from hestia.core import lifecycle as lc
-from hestia.core.errors import HestiaError, QueueTimeout
+from hestia.core.errors import HestiaError, NotFound, QueueTimeout
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
 from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
@@ -127,6 +127,8 @@ class Performer:
         """Take an event into the world and perform what follows. A late or illegal one changes nothing."""
         try:
             effects = self._world.apply(event, self._clock())
+        except NotFound:
+            return  # taken out of the configuration, and gone meanwhile
         except lc.IllegalTransition as refused:
             log.warning(str(refused), extra={"event_type": "illegal_transition", "service_id": event.service})
             return
@@ -162,6 +164,8 @@ class Performer:
             case fx.KeepSpent(service, spent):
                 spent_fact = fact_of_spent(spent, now=self._clock(), wall=time.time())
                 self._store.fact("spent", service, spent_fact)
+            case fx.Retired(service):
+                self._forget(service)
             case fx.CancelStart(key):
                 job = self.starts.get((key.service, key.instance))
                 if job is not None and job.key == key and job.task is not None:
@@ -205,6 +209,16 @@ class Performer:
             log.exception("A waiter failed on its outcome", extra={"event_type": "waiter_failed"})
             if isinstance(outcome, Lease):
                 self.release(outcome)
+
+    def _forget(self, service: ServiceId) -> None:
+        self._world.forget(service)
+        if service in self._world.services:
+            return
+        for timer in [timer for timer in self._timers if timer[0] == service]:
+            self._timers.pop(timer).cancel()
+        for place in [place for place in self.starts if place[0] == service]:
+            del self.starts[place]
+            self.handles.pop(place, None)
 
     def _set_timer(self, key: TimerKey, at: float | None) -> None:
         if (old := self._timers.pop(key, None)) is not None:
@@ -268,6 +282,23 @@ class Performer:
             ),
             f"stop {key}",
         )
+
+    def note(self, event: str, *, cause: str, actor: str, data: Mapping[str, object]) -> None:
+        """Write down something that is no transition of an instance."""
+        row = Row(
+            at=time.time(),
+            service="",
+            instance="",
+            generation=0,
+            event=event,
+            before="",
+            after="",
+            cause=cause,
+            actor=actor,
+            data=data,
+        )
+        self._store.append(row)
+        self._recorder.transition(row)
 
     def _moved(self, moved: fx.Moved) -> None:
         """One transition: remember what is worth it, write its one row (INV-9)."""

@@ -137,8 +137,10 @@ class Watcher:
         return task
 
     async def _look_now(self, service: ServiceId) -> None:
-        record = self._world.service(service)
-        for slot in record.slots.values():
+        record = self._world.services.get(service)
+        if record is None:  # taken out of the configuration meanwhile
+            return
+        for slot in list(record.slots.values()):
             watched = slot.state is State.HOT and (slot.record.external or not slot.settings.managed)
             if not watched and slot.state not in (State.COLD, State.FAILED):
                 continue
