@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,36 @@ async def test_id16_fb11_what_is_kept_warm_starts_by_itself_and_again_after_a_cr
         await served.until_phase("cold", "c")
         assert (await served.status("a"))["phase"] == "cold"
     assert served.transitions("b")[-2:] == ["stopping", "cold"]
+
+
+async def test_sf12_services_that_need_others_start_and_stop_in_order(tmp_path: Path) -> None:
+    """A herd on both tops of a diamond, then the end of the gateway."""
+    services = small(tmp_path, "db", idle_timeout="100ms")
+    services |= small(tmp_path, "left", depends_on=["db"]) | small(tmp_path, "right", depends_on=["db"])
+    async with serving(tmp_path / "g", {"services": services}) as served:
+        await asyncio.gather(*(served.get(f"/services/{name}/") for name in ("left", "right") * 20))
+        begun = [(line["service_id"], line["to"]) for line in served.lines() if "to" in line]
+        assert begun.count(("db", "starting")) == 1
+        assert begun.index(("db", "hot")) < begun.index(("left", "hot"))
+        assert all(len(journal.read_text().split("started")) == 2 for journal in tmp_path.glob("*.journal"))
+        answer = await served.http.post(f"{served.url}/v1/services/left/stop")
+        assert answer.is_success
+        await served.until_phase("cold", "left")
+        assert (await served.status("db"))["phase"] == "hot"
+    ended = [
+        (line["service_id"], line["to"]) for line in served.lines() if line.get("to") in ("stopping", "cold")
+    ]
+    assert ended.index(("right", "cold")) < ended.index(("db", "stopping"))
+
+
+async def test_sf12_a_failed_dependency_is_named_with_its_reason(tmp_path: Path) -> None:
+    engine = {"type": "process", "command": ["/bin/sh", "-c", "echo disk is gone; exit 3", "{port}"]}
+    services = {"db": {"engine": engine}, **small(tmp_path, "app", depends_on=["db"])}
+    async with serving(tmp_path / "g", {"services": services}) as served:
+        answer = await served.http.get(f"{served.url}/services/app/")
+        assert answer.status_code == 503
+        problem = answer.json()
+        assert problem["code"] == "service_start_failed"
+        assert '"app" needs "db" (depends_on)' in problem["detail"]
+        assert "disk is gone" in problem["detail"]
+        assert not (tmp_path / "app.journal").exists()

@@ -253,6 +253,16 @@ class PaperRuntime:
             lc.InstanceGone, key, error=StartFailed("killed by signal 9", signal=9), unstable=unstable
         )
 
+    def gone_of(self, service: ServiceId, instance: InstanceId = A) -> None:
+        """The same for an instance of another service."""
+        self.gone(key=self.slot(instance, service).key(self.world.gateway))
+
+    def adopted(self, service: ServiceId = S, instance: InstanceId = A) -> None:
+        """What an earlier gateway started runs, and its probe passed."""
+        key = self.slot(instance, service).key(self.world.gateway)
+        self.alive.setdefault((service, instance), set()).add(key.generation)
+        self.ready(StartPaper(key, ""))
+
     def found(self, instance: InstanceId = A, service: ServiceId = S) -> None:
         """A probe found that somebody else runs it."""
         slot = self.world.slot(service, instance)
@@ -374,7 +384,9 @@ class PaperRuntime:
             case fx.RunBusyProbe(key):
                 assert all(probe.key != key for probe in self.asked), f"two busy probes of {key} at once"
                 self.asked.append(effect)
-            case fx.CancelStart(key):
+            case fx.RefuseStart(key, error):
+                self._event(lc.StartFailed, key, error=error, left_over=False)
+            case fx.CancelStart(key) if key in self.starts:  # one that waits for others has no job yet
                 self.starts[key].given_up = True
             case fx.RunStop(key):
                 assert key not in self.stops, f"two stops of {key} at once"

@@ -17,6 +17,7 @@ from hestia.config import later
 from hestia.config.check import Checker
 from hestia.config.combinations import check_limits
 from hestia.config.convert import holds_port, settings_of
+from hestia.config.dependencies import with_dependencies
 from hestia.config.errors import nearest, one_of, show
 from hestia.config.models import BackoffKeys, ServiceKeys, kind_of, spellings
 from hestia.config.rules import Nested
@@ -115,6 +116,7 @@ class Builder:
         self._check_hosts()
         self._check_ports()
         self._check_addresses()
+        self.services = with_dependencies(self._checker, self.services, self._homes)
 
     # -- engine --------------------------------------------------------------------------------
 

@@ -43,7 +43,6 @@ SERVICE: Final[dict[str, Later]] = {
     "priority": Later("whole number", _SHARING),
     "max_room_wait": Later("duration", _SHARING, span=True),
     "min_hot": Later("whole number", _SHARING),
-    "depends_on": Later("list of service ids", "services that need each other"),
     "pending_timeout": Later("duration", "engines that queue", span=True),
     "external": Later("adopt, ignore or stop", _SURVIVAL),
     "stop_mode": Later("stop or pause", "engines that can pause"),

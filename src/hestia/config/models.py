@@ -132,6 +132,11 @@ class ServiceKeys(Keys):
         _SERVICE.busy_probe_max,
         "How long a `busy_probe` that fails counts as busy; then the service is stopped with a warning.",
     )
+    depends_on: Annotated[tuple[str, ...], Many(Text("the id of a service"), "[database]")] = key(
+        _SERVICE.depends_on,
+        "Services that must be hot before this one is started, and that stay while it runs.",
+        example=["database"],
+    )
     keep_warm: Annotated[
         bool | tuple[Window, ...],
         Nested(KeepWarmKeys, '[{"from": "08:00", "to": "18:00"}]', many=True, flag=True),

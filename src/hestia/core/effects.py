@@ -39,6 +39,23 @@ class RunStart:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitDependencies:
+    """The start of this generation waits for other services; to show, nothing is to be done (SF-12)."""
+
+    key: InstanceKey
+    episode: str
+    needed: tuple[ServiceId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseStart:
+    """Report that the start of this generation failed before it began."""
+
+    key: InstanceKey
+    error: HestiaError
+
+
+@dataclass(frozen=True, slots=True)
 class RunAdoption:
     """Find out whether this generation of an earlier gateway runs, and bring it back into service."""
 
@@ -174,6 +191,8 @@ class Moved:
 
 Effect = (
     RunStart
+    | AwaitDependencies
+    | RefuseStart
     | RunAdoption
     | RunBusyProbe
     | KeepBackoff

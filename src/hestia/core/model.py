@@ -172,6 +172,8 @@ class ServiceSettings:
     idle_websocket: IdleWebSocket = IdleWebSocket.FRAMES
     busy_probe: BusyProbe | None = None
     busy_probe_max: float = 86400.0
+    depends_on: tuple[ServiceId, ...] = ()
+    dependency_wait: float = 0.0  # seconds that the starts of what it needs may take
     keep_warm: bool | tuple[Window, ...] = False
     queue_size: int = 1000
     request_timeout: float | None = None  # None: as long as the start may take
@@ -217,7 +219,7 @@ class ServiceSettings:
         """
         if self.request_timeout is not None:
             return self.request_timeout
-        return self.start_timeout + self.stop_grace + START_OVERRUN
+        return self.start_timeout + self.stop_grace + START_OVERRUN + self.dependency_wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from hestia.core.errors import (
     QueueFull,
     QueueTimeout,
     StartError,
+    StartFailed,
     StartStopped,
     UpstreamDisconnected,
 )
@@ -18,6 +19,7 @@ from hestia.core.lifecycle import State
 from hestia.core.queue import Waiter
 from hestia.core.records import ServiceRecord, Slot
 
+DEPENDENCY: Final = "dependency"  # the stage at which such a start fails
 DORMANT_AGAIN: Final = 60.0  # seconds after which a scrape of a sleeping service may look again
 
 
@@ -86,6 +88,19 @@ def stopped_while_starting(service: str) -> StartStopped:
         remedy="send the request again to start it",
         cause="stopped",
         service_id=service,
+    )
+
+
+def dependency_failed(service: str, needed: str, error: HestiaError) -> StartFailed:
+    """What a service needs cannot be started, so it cannot either (SF-12)."""
+    return StartFailed(
+        f'"{service}" needs "{needed}" (depends_on), which is not to be had: {error.detail}',
+        remedy=error.remedy or f"hestia logs {needed}",
+        cause=error.cause,
+        stage=DEPENDENCY,
+        service_id=service,
+        retry_after=error.retry_after,
+        tail=error.tail,
     )
 
 

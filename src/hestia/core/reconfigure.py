@@ -10,8 +10,8 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from hestia.core import dependencies, warm
 from hestia.core import lifecycle as lc
-from hestia.core import warm
 from hestia.core.effects import Retired, Timer
 from hestia.core.errors import ServiceNotFound
 from hestia.core.lifecycle import State
@@ -42,6 +42,9 @@ def change(steps: Steps, record: ServiceRecord, settings: ServiceSettings, now: 
     record.default = tuple(wanted)
     for waiter in record.queue:
         waiter.candidates = tuple(name for name in waiter.candidates if name in wanted) or record.default
+    for slot in record.slots.values():
+        if slot.awaiting and slot.state is State.STARTING:  # it may need others now
+            dependencies.begin(steps, slot, now)
     warm.look(steps, record, now)
     steps.recheck(record, now)
 

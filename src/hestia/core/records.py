@@ -21,6 +21,7 @@ class Slot:
 
     __slots__ = (
         "asking",
+        "awaiting",
         "backoff",
         "last_used",
         "outdated",
@@ -39,6 +40,7 @@ class Slot:
         self.use: Use | None = None
         self.backoff: BackoffState = FRESH
         self.last_used: float | None = None  # of the generations before, loop-clock seconds
+        self.awaiting = False  # its start waits for other services (`core.dependencies`)
         self.asking = False  # its busy probe is under way
         self.unanswered_since: float | None = None  # the first of the last busy probes without an answer
         self.pending: InstanceSettings | None = None  # taken up when nothing of what runs is left

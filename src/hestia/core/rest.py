@@ -5,8 +5,8 @@ Works through `core.steps`, of which it is a part that stands apart; what may st
 
 from __future__ import annotations
 
+from hestia.core import dependencies, warm
 from hestia.core import lifecycle as lc
-from hestia.core import warm
 from hestia.core.effects import RunBusyProbe, Timer
 from hestia.core.idle import Busy, Sequence, ask_again, next_look
 from hestia.core.lease import Use
@@ -30,7 +30,7 @@ def look_idle(steps: Steps, slot: Slot, now: float) -> None:
     )
     if at > now:
         steps.timer(slot, Timer.IDLE, at)
-    elif warm.holds(slot):
+    elif warm.holds(slot) or dependencies.holds(steps, slot.service):
         steps.timer(slot, Timer.IDLE, now + slot.idle_timeout)
     elif settings.busy_probe is None:
         _idle_elapsed(steps, slot, use, now)

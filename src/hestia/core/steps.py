@@ -6,11 +6,11 @@ Works on the records it is given, and collects effects until `take`. Nothing her
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from hestia.core import dependencies, reasons, reconfigure, warm
 from hestia.core import lifecycle as lc
-from hestia.core import reasons, reconfigure, warm
 from hestia.core.backoff import FRESH, BackoffState, Spent, spend
 from hestia.core.effects import (
     AbortLeases,
@@ -24,7 +24,6 @@ from hestia.core.effects import (
     KeepSpent,
     Moved,
     RunAdoption,
-    RunStart,
     RunStop,
     SetTimer,
     Settle,
@@ -72,6 +71,8 @@ class Steps:
         usual: Callable[[ServiceId, InstanceId], float | None],
     ) -> None:
         self.gateway = gateway
+        self.services: Mapping[ServiceId, ServiceRecord] = {}
+        self.dependants: dependencies.Dependants = {}
         self.effects: list[Effect] = []
         self._jitter = jitter
         self._new_episode = new_episode
@@ -119,7 +120,9 @@ class Steps:
         self.pump(record, now)
         if not len(record.queue) and not any(slot.state is State.STARTING for slot in record.slots.values()):
             record.episode, record.episode_starts = "", 0
-        if record.warm:
+        if record.settings.id in self.dependants:
+            dependencies.recheck(self, record, now)
+        if record.warm or record.settings.id in self.dependants:
             warm.keep(self, record, now)
 
     def begin(self, slot: Slot, now: float, *, cause: str, actor: str) -> None:
@@ -222,8 +225,9 @@ class Steps:
         record, emit = slot.record, self.effects.append
         match thing:
             case Do.RUN_START:
-                emit(RunStart(slot.key(self.gateway), record.episode))
+                dependencies.begin(self, slot, now)
             case Do.RUN_ADOPTION:
+                slot.awaiting = False
                 emit(RunAdoption(slot.key(self.gateway), record.episode, record.handle))
             case Do.CANCEL_START:
                 emit(CancelStart(slot.key(self.gateway)))
@@ -231,7 +235,7 @@ class Steps:
                 self._open_admission(slot, now)
             case Do.CLOSE_ADMISSION:
                 self._close_admission(slot, now)
-            case Do.COUNT_FAILURE if isinstance(record.error, StoreUnavailable):
+            case Do.COUNT_FAILURE if _is_not_its_own(record.error):
                 pass  # the service did nothing wrong: tried again as soon as its start can be written down
             case Do.COUNT_FAILURE:
                 permanent = isinstance(record.error, EngineRefused) and record.error.permanent
@@ -247,8 +251,10 @@ class Steps:
             case Do.FAIL_WAITERS:
                 if not self._tries_again(slot, event) and record.error is not None:
                     self._fail_waiters(slot, record.error, now)
+                    dependencies.failed(self, slot, record.error, now)
             case Do.REFUSE_WAITERS:
                 stopped = reasons.stopped_while_starting(record.service)
+                dependencies.failed(self, slot, stopped, now)
                 for waiter in slot.service.queue:  # none goes on to the next candidate: that stops as well
                     if record.id in waiter.candidates:
                         self.refuse(slot.service, waiter, stopped)
@@ -298,6 +304,10 @@ class Steps:
         for waiter in slot.service.queue:
             waiter.failed.pop(slot.record.id, None)  # it works now: arrival decides again (QF-01)
         self.pump(slot.service, now)
+        dependencies.became_hot(self, slot.service, now)
+        for name in slot.service.settings.depends_on:  # one that was adopted holds what it needs as well
+            if not slot.record.external and name in self.services:
+                warm.keep(self, self.services[name], now)
 
     def _close_admission(self, slot: Slot, now: float) -> None:
         use = slot.use
@@ -330,6 +340,7 @@ class Steps:
         slot.outdated = False
         if slot.pending is not None:
             slot.settings, slot.pending = slot.pending, None
+        dependencies.let_go(self, slot.service, now)
         slot.use = None  # leases of a crashed generation end with their sockets, nothing is cut short
         for kind in (Timer.DRAIN, Timer.RETRY, Timer.STOP_RETRY):
             self.timer(slot, kind, None)
@@ -372,3 +383,8 @@ class Steps:
         """The effects since the last call."""
         effects, self.effects = self.effects, []
         return effects
+
+
+def _is_not_its_own(error: HestiaError | None) -> bool:
+    """Whether a start failed through no fault of the service: it counts against nobody's back-off."""
+    return isinstance(error, StoreUnavailable) or (error is not None and error.stage == reasons.DEPENDENCY)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hestia.core import calendar
+from hestia.core import calendar, dependencies
 from hestia.core.effects import SetTimer, Timer
 from hestia.core.lifecycle import State
 from hestia.core.model import NEVER
@@ -45,14 +45,20 @@ def look(steps: Steps, record: ServiceRecord, now: float) -> None:
 
 
 def keep(steps: Steps, record: ServiceRecord, now: float) -> None:
-    """See to it that a service that should be warm is, or will be: its back-off holds (FB-03, FB-05)."""
-    slot = kept(record)
-    if not record.warm or record.let_down or steps.closing or slot is None:
+    """See to it that a service that should be warm, or that others need which run, is hot or will be.
+
+    Its back-off holds (FB-03, FB-05).
+    """
+    held = not record.warm and dependencies.misses(steps, record)
+    if not (record.warm or held) or record.let_down or steps.closing:
+        return
+    slot = next((slot for slot in record.slots.values() if slot.settings.managed), None)
+    if slot is None:
         return
     if any(other.under_way for other in record.slots.values()):
         return
     if slot.may_begin(now):
-        steps.begin(slot, now, cause="keep_warm", actor="")
+        steps.begin(slot, now, cause="dependency" if held else "keep_warm", actor="")
     elif not slot.record.stuck:
         steps.timer(slot, Timer.RETRY, slot.ready_at(now))
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
+from hestia.core import dependencies, reasons, reconfigure, rest, warm
 from hestia.core import lifecycle as lc
-from hestia.core import reasons, reconfigure, rest, warm
 from hestia.core.backoff import FRESH, BackoffState, Spent
 from hestia.core.difference import Difference
 from hestia.core.effects import (
@@ -74,6 +74,13 @@ class World:
             key: ServiceRecord(settings) for key, settings in services.items()
         }
 
+        self.index()
+
+    def index(self, coming: Mapping[ServiceId, ServiceSettings] | None = None) -> None:
+        """Look anew who needs whom, by settings that are `coming` or there."""
+        self._steps.services = self.services
+        self._steps.dependants = dependencies.index(self.services, coming or {})
+
     # -- reading -------------------------------------------------------------------------------
 
     def service(self, service: ServiceId) -> ServiceRecord:
@@ -98,6 +105,14 @@ class World:
         record = self.services.get(key.service)
         slot = record.slots.get(key.instance) if record else None
         return slot is not None and slot.record.generation == key.generation
+
+    def stays(self, slot: Slot) -> bool:
+        """Whether idleness does not stop this instance now: it is kept warm, or others need it."""
+        return warm.holds(slot) or dependencies.holds(self._steps, slot.service)
+
+    def needed(self, service: ServiceId) -> bool:
+        """Whether a service that needs this one is not cold."""
+        return dependencies.holds(self._steps, self.service(service))
 
     def statistics(self) -> WorldStatistics:
         slots = [slot for service in self.services.values() for slot in service.slots.values()]
@@ -187,17 +202,20 @@ class World:
         self, services: Mapping[ServiceId, ServiceSettings], difference: Difference, now: float
     ) -> list[Effect]:
         """Take a new configuration; only services that differ are touched. services: all of it."""
+        for service in difference.added:
+            self.services.setdefault(service, ServiceRecord(services[service]))
+        self.index(services)
         for service in difference.removed:
             reconfigure.retire(self._steps, self.services[service], now)
         for at, service in enumerate(difference.changed):
             place = at / len(difference.changed)
             reconfigure.change(self._steps, self.services[service], services[service], now, place)
         for service in difference.added:
-            if (record := self.services.get(service)) is not None:  # it was taken out and is not gone yet
+            record = self.services[service]
+            if record.retired:  # it was taken out and is not gone yet
                 reconfigure.change(self._steps, record, services[service], now, 0.0)
             else:
-                self.services[service] = ServiceRecord(services[service])
-                warm.look(self._steps, self.services[service], now)
+                warm.look(self._steps, record, now)
         order = {name: at for at, name in enumerate(services)}
         for name in sorted(self.services, key=lambda name: order.get(name, len(order))):
             self.services[name] = self.services.pop(name)  # the order that people wrote
@@ -208,6 +226,7 @@ class World:
         record = self.services.get(service)
         if record is not None and record.retired:
             del self.services[service]
+            self.index()
 
     # -- the hot path --------------------------------------------------------------------------
 

@@ -346,18 +346,26 @@ class Gateway:
         A service whose `on_exit` is `keep` stays, unless `everything`: what is hot, and what starts and has
         an address already (ID-17, AD-15).
         """
-        for service, record in self.world.services.items():
-            stays = record.settings.on_exit is OnExit.KEEP and not everything
-            ends = [slot.record.id for slot in record.slots.values() if not (stays and _may_stay(slot))]
-            self._perform(self.world.stop(service, self._clock(), force=True, cause="shutdown", only=ends))
+        told: set[ServiceId] = set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self._ending(everything):
+                while self._end_next(told, everything) or self._ending(everything):
                     self._performer.changed.clear()
                     await self._performer.changed.wait()
         self._performer.note_use()
         self._performer.forget_timers()
         return self._ending(everything)
+
+    def _end_next(self, told: set[ServiceId], everything: bool) -> bool:
+        """Stop every service that no running one needs any more (SF-12), each once. Whether to look again."""
+        ready = [name for name in self.world.services if name not in told and not self.world.needed(name)]
+        for service in ready:
+            told.add(service)
+            record = self.world.service(service)
+            stays = record.settings.on_exit is OnExit.KEEP and not everything
+            ends = [slot.record.id for slot in record.slots.values() if not (stays and _may_stay(slot))]
+            self._perform(self.world.stop(service, self._clock(), force=True, cause="shutdown", only=ends))
+        return bool(ready) and not self._ending(everything) and len(told) < len(self.world.services)
 
     def staying(self) -> list[str]:
         """What runs on without a gateway, as `service/instance`."""

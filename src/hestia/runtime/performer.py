@@ -154,6 +154,18 @@ class Performer:
                 self._set_timer((service, instance, kind), at)
             case fx.RunStart(key, episode):
                 self._run_start(key, episode)
+            case fx.AwaitDependencies(key, episode, needed):
+                self._await_dependencies(key, episode, needed)
+            case fx.RefuseStart(key, error):
+                self.happened(
+                    lc.StartFailed(
+                        service=key.service,
+                        instance=key.instance,
+                        generation=key.generation,
+                        error=error,
+                        left_over=False,
+                    )
+                )
             case fx.RunAdoption(key, episode, handle):
                 self._run_adoption(key, episode, handle)
             case fx.RunBusyProbe(key, endpoint, sequence):
@@ -239,6 +251,13 @@ class Performer:
         job.task = self._tasks.spawn(
             self.jobs.start(job, record.settings, record.slots[key.instance].settings), f"start {key}"
         )
+
+    def _await_dependencies(self, key: InstanceKey, episode: str, needed: tuple[ServiceId, ...]) -> None:
+        """Show what a start waits for; there is no job for it yet."""
+        job, text = StartJob(key, episode, self._clock()), f"waiting for {', '.join(needed)}"
+        self.starts[key.service, key.instance] = job
+        job.clock.enter("dependencies", text, self._clock())
+        self._recorder.stage(key.service, key.instance, "dependencies", text, episode)
 
     def _run_adoption(self, key: InstanceKey, episode: str, handle: Handle | None) -> None:
         job = StartJob(key, episode, self._clock())

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from hestia.core import warm
 from hestia.core.errors import HestiaError
 from hestia.core.lifecycle import State
 from hestia.core.model import NEVER, InstanceId, ServiceId
@@ -96,7 +95,7 @@ class Views:
     def _instance(self, slot: Slot) -> InstanceStatus:
         record, use, settings = slot.record, slot.use, slot.service.settings
         idle_at = None
-        stays = settings.idle_timeout == NEVER or warm.holds(slot)
+        stays = settings.idle_timeout == NEVER or self._world.stays(slot)
         if record.state is State.HOT and use is not None and not use.open and not stays:
             idle_at = self._wall(use.last_used + settings.idle_timeout)
         endpoint = record.endpoint

@@ -87,7 +87,7 @@ BAD = [
     ({"CHAT_ROOM_IDLE_TIMEOUT_MS": "5m"}, "expected a number of milliseconds"),
     ({"CHAT_ROOM_IDLE_TIMEOUT": "5m", "CHAT_ROOM_IDLE_TIMEOUT_MS": "5"}, "says the same as"),
     ({"CHAT_ROOM_BASE_URL": "chat:1"}, "has no scheme"),
-    ({"CHAT_ROOM_DEPENDS_ON": "[db]"}, "remove the variable for now"),
+    ({"CHAT_ROOM_MACHINES": "[db]"}, "remove the variable for now"),
     ({"CHAT_ROOM_NO_WAKE": "/metrics"}, 'expected a list as JSON, such as [{"path"'),
     ({"CHAT_ROOM_CORS": "[]"}, 'expected a mapping as JSON, such as {"origins"'),
     ({"CHAT_ROOM_SEMAPHORE_ENABLED": "true"}, "not available yet"),

@@ -116,6 +116,8 @@ def test_every_yaml_example_of_the_page_is_valid(loader: Loader) -> None:
                 text += "    engine: {type: process, command: [chat]}\n"
             if title == "Service keys" and "base_url" not in block and "{port}" not in block:
                 text += "    base_url: http://a:1\n"
+            if block.startswith("depends_on"):
+                text += "  database: {base_url: 'http://a:2'}\n"
             for real, here in (("/run/secrets/api_token", "token.txt"), (FILES_OF_TLS, "tls/")):
                 text = text.replace(real, here)
             loader(text, env={"MY_DB_PASSWORD": "x", "CHAT_TOKEN": "x"})

@@ -1,0 +1,159 @@
+"""Services that need others (`depends_on`, SF-12): what they need starts first, and stays while they run.
+
+A start that waits is `starting` without a job: `Slot.awaiting`. It goes on when everything it needs is hot,
+and fails with the reason of what failed. Nobody counts who holds whom: a service is held while one that needs
+it is not cold, so there is nothing that could leak, and what was adopted holds what it needs by being there.
+Works through `core.steps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from hestia.core import reasons
+from hestia.core.effects import AwaitDependencies, RefuseStart, RunStart, Timer
+from hestia.core.errors import HestiaError
+from hestia.core.lifecycle import State
+from hestia.core.model import ServiceId, ServiceSettings
+from hestia.core.records import ServiceRecord, Slot
+
+if TYPE_CHECKING:
+    from hestia.core.steps import Steps
+
+Dependants = dict[ServiceId, list[ServiceRecord]]
+
+
+def index(
+    services: Mapping[ServiceId, ServiceRecord], coming: Mapping[ServiceId, ServiceSettings]
+) -> Dependants:
+    """Who needs whom: a service → those that name it. coming: settings that they will have."""
+    found: Dependants = {}
+    for service, record in services.items():
+        for name in coming.get(service, record.settings).depends_on:
+            found.setdefault(name, []).append(record)
+    return found
+
+
+# -- a start that needs others ---------------------------------------------------------------------
+
+
+def begin(steps: Steps, slot: Slot, now: float) -> None:
+    """A start was decided: run it, or first what it needs."""
+    needed = [steps.services[name] for name in slot.service.settings.depends_on if name in steps.services]
+    missing = [record for record in needed if not _is_hot(record)]
+    key, slot.awaiting = slot.key(steps.gateway), bool(missing)
+    if not missing:
+        steps.effects.append(RunStart(key, slot.record.episode))
+        return
+    names = tuple(record.settings.id for record in missing)
+    steps.effects.append(AwaitDependencies(key, slot.record.episode, names))
+    for record in missing:
+        error = _ensure(steps, record, now, actor=slot.record.service)
+        if error is not None:
+            _refuse(steps, slot, record, error)
+            return
+
+
+def became_hot(steps: Steps, record: ServiceRecord, now: float) -> None:
+    """What others may wait for is hot. While the gateway ends, nothing begins any more."""
+    if steps.closing:
+        return
+    for slot in _waiting(steps, record):
+        begin(steps, slot, now)
+
+
+def failed(steps: Steps, slot: Slot, error: HestiaError, now: float) -> None:
+    """An instance of what others wait for failed: on to the next one, or they fail with it."""
+    record = slot.service
+    others = [
+        other
+        for other in record.slots.values()
+        if other is not slot
+        and (other.under_way or (other.may_begin(now) and other.record.episode != record.episode))
+    ]
+    for waiting in _waiting(steps, record):
+        told = _ensure(steps, record, now, actor=waiting.record.service) if others else error
+        if told is not None:
+            _refuse(steps, waiting, record, told)
+
+
+def recheck(steps: Steps, record: ServiceRecord, now: float) -> None:
+    """Somebody may wait for this service, and nothing of it may be under way."""
+    for slot in _waiting(steps, record):
+        error = _ensure(steps, record, now, actor=slot.record.service)
+        if error is not None:
+            _refuse(steps, slot, record, error)
+
+
+# -- holding what is needed ------------------------------------------------------------------------
+
+
+def holds(steps: Steps, record: ServiceRecord) -> bool:
+    """Whether a service that needs this one is not cold; what somebody else started does not count."""
+    return any(
+        _runs(slot) and not slot.record.external
+        for dependant in steps.dependants.get(record.settings.id, ())
+        for slot in dependant.slots.values()
+    )
+
+
+def misses(steps: Steps, record: ServiceRecord) -> bool:
+    """Whether a service that is in use needs this one, so that it comes back after a crash."""
+    return any(
+        slot.state in (State.HOT, State.DRAINING) and not slot.record.external
+        for dependant in steps.dependants.get(record.settings.id, ())
+        for slot in dependant.slots.values()
+    )
+
+
+def let_go(steps: Steps, record: ServiceRecord, now: float) -> None:
+    """An instance is gone. If it was the last of its service, idleness of what it needs counts from now."""
+    if any(_runs(slot) for slot in record.slots.values()):
+        return
+    for name in record.settings.depends_on:
+        for slot in steps.services[name].slots.values() if name in steps.services else ():
+            if slot.use is not None and slot.state is State.HOT:
+                slot.use.last_used = now
+
+
+def _runs(slot: Slot) -> bool:
+    return slot.under_way or slot.record.stuck
+
+
+def _is_hot(record: ServiceRecord) -> bool:
+    return any(slot.state is State.HOT for slot in record.slots.values())
+
+
+def _waiting(steps: Steps, record: ServiceRecord) -> Iterator[Slot]:
+    """Instances whose start waits for this service."""
+    for dependant in steps.dependants.get(record.settings.id, ()):
+        for slot in dependant.slots.values():
+            if slot.awaiting and slot.state is State.STARTING:
+                yield slot
+
+
+def _ensure(steps: Steps, record: ServiceRecord, now: float, *, actor: str) -> HestiaError | None:
+    """See to it that a service gets hot; the reason where that is hopeless."""
+    slots = list(record.slots.values())
+    if any(slot.state in (State.STARTING, State.HOT) for slot in slots):
+        return None
+    ready = [slot for slot in slots if slot.may_begin(now)]
+    leaving = [slot for slot in slots if slot.state in (State.DRAINING, State.STOPPING)]
+    if ready or leaving:  # what is leaving starts again when it is gone
+        slot = min(ready, key=lambda slot: slot.tried_at(record.episode)) if ready else leaving[0]
+        steps.begin(slot, now, cause="dependency", actor=actor)
+        return None
+    hoped = [slot for slot in slots if slot.hoped_for(now)]
+    if not hoped:
+        return reasons.not_now(slots[0], now)
+    soonest = min(hoped, key=lambda slot: slot.ready_at(now))
+    steps.timer(soonest, Timer.RETRY, soonest.ready_at(now))
+    return None
+
+
+def _refuse(steps: Steps, slot: Slot, record: ServiceRecord, error: HestiaError) -> None:
+    """Fail a start that waits, once: the result comes back as an event, like that of any start."""
+    slot.awaiting = False
+    told = reasons.dependency_failed(slot.record.service, record.settings.id, error)
+    steps.effects.append(RefuseStart(slot.key(steps.gateway), told))
