@@ -289,7 +289,7 @@ class Hestia:
                 stopping = self._tasks.spawn(self._stop_services(left, everything), "stop services")
                 await self._unless_hurried(asyncio.shield(stopping))
                 if not stopping.done():
-                    self.gateway.hurry()
+                    self.gateway.hurry(everything=everything)
                     await stopping
         finally:
             await self._cleanup.aclose()

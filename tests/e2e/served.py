@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,16 +155,24 @@ async def serving(
                 os.kill(pid, signal.SIGKILL)
 
 
-def launch(folder: Path, configuration: Mapping[str, Any] | None, *arguments: str, **more: str) -> Served:
-    """Start `hestia serve` in a folder without waiting for anything."""
+def launch(
+    folder: Path,
+    configuration: Mapping[str, Any] | None,
+    *arguments: str,
+    program: Sequence[str] = (),
+    **more: str,
+) -> Served:
+    """Start `hestia serve` (or another program in its place) in a folder without waiting for anything."""
     folder.mkdir(exist_ok=True)
     if configuration is not None:
         (folder / "hestia_config.yml").write_text(yaml.safe_dump(dict(configuration), sort_keys=False))
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
-            [*PROGRAM, "serve", "--port", "0", *arguments],
+            program or [*PROGRAM, "serve", "--port", "0", *arguments],
             cwd=folder,
-            env=environment(HESTIA_STATE_DIR=str(folder / "state"), **{"HESTIA_ENV_SERVICES": "off", **more}),
+            env=environment(
+                **{"HESTIA_STATE_DIR": str(folder / "state"), "HESTIA_ENV_SERVICES": "off", **more}
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,

@@ -6,7 +6,7 @@ Records every transition, so that tests read the story of an instance instead of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from hestia.core.model import (
     InstanceId,
     InstanceKey,
     InstanceSettings,
+    OnExit,
     ServiceId,
     ServiceSettings,
     Settings,
@@ -123,14 +124,24 @@ class BareGateway:
 
 
 @asynccontextmanager
-async def bare_gateway(engine: Engine, *services: ServiceSettings) -> AsyncIterator[BareGateway]:
-    """Compose, run, and afterwards stop everything and check that nothing is left (INV-10)."""
-    story, store, tasks = Story(), MemoryStore(), Tasks()
-    await store.open(GatewayId("test"))
+async def bare_gateway(
+    engine: Engine,
+    *services: ServiceSettings,
+    store: MemoryStore | None = None,
+    orphan_policy: OnExit = OnExit.STOP,
+    killed: bool = False,
+    boot_clock: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
+) -> AsyncIterator[BareGateway]:
+    """Compose, run, and afterwards stop everything and check that nothing is left (INV-10).
+
+    store: what an earlier gateway knew. killed: in the end nothing is stopped, and nothing more is stored.
+    """
+    story, store, tasks = Story(), store or MemoryStore(), Tasks()
+    memory = await store.open(GatewayId("test"))
     configured = {one.id: one for one in services or (fake_service(),)}
     holder: list[BareGateway] = []
     gateway = Gateway(
-        Settings(gateway=GatewaySettings(), services=configured),
+        Settings(gateway=GatewaySettings(orphan_policy=orphan_policy), services=configured),
         gateway=GatewayId("test"),
         engines={"fake": engine},
         store=store,
@@ -138,19 +149,25 @@ async def bare_gateway(engine: Engine, *services: ServiceSettings) -> AsyncItera
         tasks=tasks,
         version="0",
         closed=lambda key: holder[0].closed_endpoints.append(key),
+        boot_clock=boot_clock,
     )
     bare = BareGateway(gateway, story, store, tasks)
     holder.append(bare)
+    gateway.restore(memory)
     gateway.watch_engines()
     await asyncio.sleep(0)  # lets the watchers subscribe
+    left: list[str] = []
     try:
         yield bare
     finally:
-        gateway.drain()
-        left = await gateway.stop_all(timeout=20.0, everything=True)
+        if killed:
+            await store.aclose()
+        else:
+            gateway.drain()
+            left = await gateway.stop_all(timeout=20.0, everything=True)
         await engine.aclose()
         await tasks.aclose()
     assert not left
     assert not len(tasks)
     statistics = gateway.world.statistics()
-    assert statistics.queued == statistics.in_flight == 0
+    assert killed or statistics.queued == statistics.in_flight == 0

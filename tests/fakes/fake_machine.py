@@ -36,6 +36,7 @@ class FakeInstance:
             presence=presence,
             key=self.key,
             endpoint=self.endpoint if self.running else None,
+            health_url=self.health_url if self.running else "",
             exit_status=self.exit_status,
             signal=self.signal,
         )

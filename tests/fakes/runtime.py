@@ -123,6 +123,8 @@ class PaperRuntime:
         self.effects: list[fx.Effect] = []  # all, in the order in which they were performed
         self.moves: list[fx.Moved] = []
         self.starts: dict[InstanceKey, StartPaper] = {}
+        self.remembered: dict[Place, State] = {}  # states that were restored, and that nothing led to
+        self.adoptions: dict[InstanceKey, fx.RunAdoption] = {}
         self.stops: dict[InstanceKey, fx.RunStop] = {}
         self.hurried: list[InstanceKey] = []
         self.asked: list[fx.RunBusyProbe] = []  # busy probes under way
@@ -243,6 +245,48 @@ class PaperRuntime:
             left_over=left_over,
             again=again,
         )
+
+    # -- after a restart -----------------------------------------------------------------------
+
+    def adopt(self, instance: InstanceId = A, service: ServiceId = S, **facts: Any) -> None:
+        """A generation of an earlier gateway may run. facts: as in `World.adopt`, hence Any."""
+        facts = {"generation": 1, "handle": {"generation": 1}, **facts}
+        self.alive.setdefault((service, instance), set()).add(facts["generation"])
+        self.perform(self.world.adopt(service, instance, self.now, **facts))
+
+    def adoption_of(self, instance: InstanceId = A, service: ServiceId = S) -> fx.RunAdoption:
+        """The search that is under way for an instance."""
+        return next(
+            one
+            for one in self.adoptions.values()
+            if (one.key.service, one.key.instance) == (service, instance)
+        )
+
+    def adopted(self, found: fx.RunAdoption | None = None, *, ends: bool = False) -> None:
+        """It runs, and a probe passed. ends: its stop had been decided already."""
+        found = found or self.adoption_of()
+        del self.adoptions[found.key]
+        handle = {"generation": found.key.generation}
+        self._event(lc.HandleMade, found.key, handle=handle)
+        if ends:
+            self._event(lc.StopRequested, found.key, busy=False, keep_waiters=True, cause="resumed")
+            return
+        endpoint = Endpoint("http", "127.0.0.1", 20000 + found.key.generation)
+        self._event(lc.EngineStarted, found.key, handle=handle, endpoint=endpoint)
+        self._event(lc.ProbePassed, found.key)
+
+    def missed(self, found: fx.RunAdoption | None = None) -> None:
+        """It had ended."""
+        found = found or self.adoption_of()
+        del self.adoptions[found.key]
+        self._confirmed_gone(found.key)
+        self._event(lc.AdoptionMissed, found.key)
+
+    def not_known(self, found: fx.RunAdoption | None = None) -> None:
+        """Nobody can say."""
+        found = found or self.adoption_of()
+        del self.adoptions[found.key]
+        self._event(lc.AdoptionUnknown, found.key, error=HestiaError("nobody can say whether it runs"))
 
     def gone(
         self, instance: InstanceId = A, *, unstable: bool = False, key: InstanceKey | None = None
@@ -386,8 +430,13 @@ class PaperRuntime:
                 self.asked.append(effect)
             case fx.RefuseStart(key, error):
                 self._event(lc.StartFailed, key, error=error, left_over=False)
-            case fx.CancelStart(key) if key in self.starts:  # one that waits for others has no job yet
+            case fx.RunAdoption(key):
+                assert key not in self.adoptions, f"two searches for {key} at once"
+                self.adoptions[key] = effect
+            case fx.CancelStart(key) if key in self.starts:
                 self.starts[key].given_up = True
+            case fx.CancelStart(key):
+                self.adoptions.pop(key, None)
             case fx.RunStop(key):
                 assert key not in self.stops, f"two stops of {key} at once"
                 self.stops[key] = effect
@@ -423,7 +472,7 @@ class PaperRuntime:
     def _note_move(self, move: fx.Moved) -> None:
         place = (move.key.service, move.key.instance)
         earlier = [one for one in self.moves if (one.key.service, one.key.instance) == place]
-        expected = earlier[-1].after if earlier else State.COLD
+        expected = earlier[-1].after if earlier else self.remembered.get(place, State.COLD)
         assert move.before == expected != move.after, f"INV-9: {move} does not follow {expected}"
         self.moves.append(move)
 

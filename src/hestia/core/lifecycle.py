@@ -307,6 +307,11 @@ def is_unknown(instance: Instance, _: Event) -> bool:
     return instance.unknown
 
 
+def given_up(instance: Instance, event: Event) -> bool:
+    """unknown, and forced"""
+    return instance.unknown and forced(instance, event)
+
+
 def is_gone(instance: Instance, _: Event) -> bool:
     """not stuck"""
     return not instance.stuck
@@ -391,6 +396,9 @@ TABLE: Final[Mapping[tuple[State, type[Event]], tuple[Row, ...]]] = {
     (State.FAILED, StartDecided): (Row(State.STARTING, (Do.RUN_START,), is_gone),),  # FB-15, INV-1
     (State.FAILED, FoundRunning): (Row(State.HOT, (Do.OPEN_ADMISSION,), is_gone),),
     (State.FAILED, StopRequested): (
+        Row(
+            State.COLD, (Do.FORGET_FAILURES, Do.RECHECK_DEMAND), given_up
+        ),  # found later, it is ended (AD-10)
         Row(State.STOPPING, (Do.RUN_STOP,), is_stuck),
         Row(State.COLD, (Do.FORGET_FAILURES, Do.RECHECK_DEMAND), keeping),
         Row(State.COLD, (Do.FORGET_FAILURES, Do.REFUSE_WAITERS, Do.RECHECK_DEMAND)),
@@ -423,7 +431,7 @@ def step(instance: Instance, event: Event, now: float) -> tuple[Instance, tuple[
     if row.to is State.HOT and instance.state is not State.DRAINING:
         moved = replace(moved, error=None, failed=False, stuck=False, unknown=False)
     if row.to is State.COLD:
-        moved = replace(moved, handle=None, endpoint=None, external=False)
+        moved = replace(moved, handle=None, endpoint=None, external=False, stuck=False, unknown=False)
     return moved, row.do
 
 

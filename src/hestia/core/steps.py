@@ -298,8 +298,7 @@ class Steps:
         slot.service.episode, slot.service.episode_starts = "", 0
         self.effects.append(EndpointOpened(slot.use.key, endpoint))
         if slot.record.cause == "adopted" and slot.last_used is not None:
-            longest = slot.idle_timeout - min(slot.idle_timeout, ADOPTED_GRACE)
-            slot.use.last_used = min(now, max(slot.last_used, now - longest))
+            slot.use.last_used = min(now, max(slot.last_used, slot.grace_until - slot.idle_timeout))
         self.timer(slot, Timer.IDLE, slot.use.last_used + slot.idle_timeout)
         for waiter in slot.service.queue:
             waiter.failed.pop(slot.record.id, None)  # it works now: arrival decides again (QF-01)

@@ -40,6 +40,8 @@ from hestia.core.queue import Waiter
 from hestia.core.records import ServiceRecord, Slot
 from hestia.core.steps import Steps
 
+SPREAD = 10.0  # seconds over which stops are spread that would all fall into one tick
+
 
 @dataclass(frozen=True, slots=True)
 class WorldStatistics:
@@ -69,6 +71,7 @@ class World:
         usual: Callable[[ServiceId, InstanceId], float | None],
     ) -> None:
         self.gateway = gateway
+        self._jitter = jitter
         self._steps = Steps(gateway, jitter=jitter, new_episode=new_episode, wall=wall, usual=usual)
         self.services: dict[ServiceId, ServiceRecord] = {
             key: ServiceRecord(settings) for key, settings in services.items()
@@ -136,15 +139,16 @@ class World:
     ) -> None:
         """What an earlier gateway knew of an instance that does not run (AD-13). Before anything happens.
 
-        generation: the highest number ever used. error: why the last start failed.
+        generation: the highest number ever used. error: why the last start failed. Only what may not be
+        started yet is `failed`: what failed once and may be tried is `cold`, with its failures still counted.
         """
         slot = self.slot(service, instance)
         slot.record = replace(slot.record, generation=max(slot.record.generation, generation))
         if backoff.failures:
             slot.backoff = backoff
-            slot.record = replace(
-                slot.record, state=State.FAILED, failed=True, error=error, cause="remembered"
-            )
+            slot.record = replace(slot.record, error=error)
+        if backoff.retry_at:
+            slot.record = replace(slot.record, state=State.FAILED, failed=True, cause="remembered")
 
     def remember_spent(self, service: ServiceId, spent: Spent) -> None:
         """What an earlier gateway knew of the failures of a service (FB-04). Before anything happens."""
@@ -160,13 +164,15 @@ class World:
         generation: int,
         handle: Handle | None,
         last_used: float | None = None,
+        grace_until: float = 0.0,
     ) -> list[Effect]:
         """A generation of an earlier gateway may still run: it is `starting` until somebody knows (AD-11).
 
-        last_used: loop-clock seconds. Raises IllegalTransition where something is under way already.
+        last_used, and grace_until, until when it stays in any case: loop-clock seconds. Raises
+        IllegalTransition where something is under way already.
         """
         slot = self.slot(service, instance)
-        slot.last_used = last_used
+        slot.last_used, slot.grace_until = last_used, grace_until
         if slot.state is State.FAILED and not slot.record.stuck:  # it failed before: what runs matters more
             slot.record = replace(slot.record, state=State.COLD)
         self._steps.adopt(slot, now, generation=generation, handle=handle)
@@ -181,13 +187,18 @@ class World:
         return self._steps.take()
 
     def slept(self, seconds: float, now: float) -> list[Effect]:
-        """The machine was suspended: the clock stood still, and that time counts as idle (CK-02)."""
+        """The machine was suspended: the clock stood still, and that time counts as idle (CK-02).
+
+        What has become idle stops one after the other, not all in one tick.
+        """
         for record in self.services.values():
             for slot in record.slots.values():
                 if slot.state is State.HOT and slot.use is not None:
                     slot.use.last_used -= seconds
                     due = slot.use.last_used + slot.idle_timeout
-                    self._steps.timer(slot, Timer.IDLE, max(now, due))
+                    spread = min(SPREAD, slot.idle_timeout) * self._jitter()
+                    if not slot.asking:
+                        self._steps.timer(slot, Timer.IDLE, max(now + spread, due))
         return self._steps.take() + self.look_at_calendars(now)
 
     def look_at_calendars(self, now: float, *, only: ServiceId | None = None) -> list[Effect]:

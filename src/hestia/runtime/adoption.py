@@ -16,13 +16,25 @@ from typing import Final
 
 from hestia.core import effects as fx
 from hestia.core import lifecycle as lc
-from hestia.core.errors import EngineError, EngineRefused, EngineUnavailable
+from hestia.core.errors import EngineError, EngineUnavailable
 from hestia.core.lifecycle import State
 from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
 from hestia.core.ports import Discovered, Engine, Found, Handle, Kept, Memory, Observed, Presence, Store
+from hestia.core.steps import ADOPTED_GRACE
 from hestia.core.urls import parse_base_url
 from hestia.core.world import World
-from hestia.runtime.memory import backoff_of, error_of, place_of, spent_of
+from hestia.runtime.memory import (
+    GRACE,
+    Fact,
+    backoff_of,
+    error_of,
+    grace_left,
+    grace_of,
+    name_of,
+    place_of,
+    spent_of,
+)
+from hestia.runtime.orphans import Orphans, may_run
 from hestia.runtime.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -30,17 +42,17 @@ log = logging.getLogger(__name__)
 ASK_LIMIT: Final = 30.0  # seconds until what cannot be asked for is unknown (AD-10)
 ASK_TIMEOUT: Final = 10.0  # seconds of one question
 ASK_AGAIN: Final = (0.2, 5.0)  # seconds between questions: the first pause, doubled up to the second
-ORPHAN_GRACE: Final = 10.0  # seconds between asking an orphan to end and ending it
 
 Place = tuple[ServiceId, InstanceId]
 
 
 @dataclass(slots=True)
 class _Asked:
-    """What one engine answered. done: it did, or `ASK_LIMIT` is over."""
+    """What one engine answered last. done: it did, or `ASK_LIMIT` is over. answered: it did, ever."""
 
     found: dict[InstanceKey, Found] = field(default_factory=dict)
     complete: bool = False
+    answered: bool = False
     trouble: str = ""
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -65,16 +77,19 @@ class Adoption:
         self._tasks = tasks
         self._perform = perform
         self._clock = clock
-        self._policy = policy
+        self.orphans = Orphans(
+            world, engines=engines, store=store, tasks=tasks, policy=policy, find=self.find
+        )
         self._asked: dict[str, _Asked] = {}
         self._kept: dict[InstanceKey, Kept] = {}
-        self._leaving: dict[Place, asyncio.Task[EngineError | None]] = {}  # starts wait for these
+        self._graces: Mapping[tuple[str, str], Fact] = {}
 
     # -- at boot -------------------------------------------------------------------------------
 
     def restore(self, memory: Memory) -> None:
         """Put back what the store kept, before anything happens (AD-11: this asks nobody)."""
         now, wall = self._clock(), time.time()
+        self._graces = {key: fact for key, fact in memory.facts.items() if key[0] == GRACE}
         for place, number in memory.generations.items():
             if self._slot_exists(place):
                 self._world.remember(*place, generation=number)
@@ -84,10 +99,9 @@ class Adoption:
                 self._world.remember(*place, backoff=backoff, error=error_of(fact, place[0]))
             elif kind == "spent":
                 self._world.remember_spent(ServiceId(name), spent_of(fact, now=now, wall=wall))
-        newest = {
-            (kept.intent.key.service, kept.intent.key.instance): kept.intent.key for kept in memory.kept
-        }
-        for kept in memory.kept:
+        by_age = sorted(memory.kept, key=lambda kept: kept.intent.key.generation)
+        newest = {(kept.intent.key.service, kept.intent.key.instance): kept.intent.key for kept in by_age}
+        for kept in by_age:
             key = kept.intent.key
             if kept.external or kept.intent.engine == "none":
                 self._store.closed(key, "external")
@@ -95,7 +109,7 @@ class Adoption:
                 self._kept[key] = kept
                 self._adopt(key, kept.handle, kept.last_used)
             else:
-                self.leave(key, kept.intent.engine, kept.handle)
+                self.orphans.known(kept)
 
     @property
     def engines(self) -> list[str]:
@@ -125,12 +139,28 @@ class Adoption:
 
     def _adopt(self, key: InstanceKey, handle: Handle | None, last_used: float | None) -> None:
         """last_used: wall-clock seconds; one in the future counts as now (CK-03)."""
-        now = self._clock()
-        used = None if last_used is None else now - max(0.0, time.time() - last_used)
-        place = key.service, key.instance
-        self._perform(
-            self._world.adopt(*place, now, generation=key.generation, handle=handle, last_used=used)
+        now, wall = self._clock(), time.time()
+        used = None if last_used is None else now - max(0.0, wall - last_used)
+        effects = self._world.adopt(
+            key.service,
+            key.instance,
+            now,
+            generation=key.generation,
+            handle=handle,
+            last_used=used,
+            grace_until=now + self._grace(key, last_used, wall),
         )
+        self._perform(effects)
+
+    def _grace(self, key: InstanceKey, last_used: float | None, wall: float) -> float:
+        """Seconds that it stays in any case: each time nobody used it since, the rest of the first time, so
+        that restarts in a row keep nothing up for ever (AD-12)."""
+        name = name_of((key.service, key.instance))
+        left = grace_left(self._graces.get((GRACE, name)), key.generation, last_used, wall)
+        if left is not None:
+            return left
+        self._store.fact(GRACE, name, grace_of(key.generation, wall))
+        return ADOPTED_GRACE
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -141,8 +171,6 @@ class Adoption:
         while True:
             answer = await self.ask(name)
             if answer is not None:
-                asked.complete = answer.complete
-                asked.found = {found.key: found for found in answer.found}
                 for found in answer.found:
                     self.place(name, found)
             if answer is not None or self._clock() >= until:
@@ -157,12 +185,27 @@ class Adoption:
         asked = self._asked_of(name)
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
-                return await self._engines[name].discover(self._world.gateway)
+                answer = await self._engines[name].discover(self._world.gateway)
         except TimeoutError:
             asked.trouble = f"it did not answer within {ASK_TIMEOUT:g} s"
         except EngineError as error:
             asked.trouble = error.detail
+        except Exception as exc:  # boundary: a bug in an engine is no answer, and nobody may wait for it
+            trouble = f"asking it failed inside Hestia ({type(exc).__name__}: {exc})"
+            if trouble != asked.trouble:  # it is asked again and again
+                extra = {"event_type": "discover_broke", "engine": name}
+                log.exception("Asking %s what runs broke", name, extra=extra)
+            asked.trouble = trouble
+        else:
+            asked.complete, asked.answered = answer.complete, True
+            asked.found = {found.key: found for found in answer.found}
+            return answer
         return None
+
+    def is_pending(self, engine: str) -> bool:
+        """Whether it is not known yet what of this engine runs: who answers may be ours."""
+        asked = self._asked.get(engine)
+        return asked is not None and not asked.answered
 
     def _asked_of(self, name: str) -> _Asked:
         return self._asked.setdefault(name, _Asked())
@@ -171,17 +214,19 @@ class Adoption:
         """Something of ours runs: it is known, gets its place back, or is an orphan (AD-03)."""
         key = found.key
         place = key.service, key.instance
-        if key in self._kept or self._world.is_current(key):
-            self._outdated(engine, found)
-            return
         free = self._slot_exists(place) and self._world.slot(*place).settings.engine == engine
         slot = self._world.slot(*place) if free else None
         idle = slot is not None and slot.state in (State.COLD, State.FAILED) and not slot.record.stuck
+        if self._world.is_current(key) and (key in self._kept or not idle):
+            self._outdated(engine, found)
+            return
         if slot is not None and idle and slot.record.generation <= key.generation:
             self._adopt(key, found.handle, None)
             self._outdated(engine, found)
             return
-        self.leave(key, engine, found.handle)
+        if slot is not None and slot.record.external and slot.record.endpoint == found.observed.endpoint:
+            return  # it was taken for somebody else's while nobody could say that it is ours; it serves
+        self.orphans.leave(key, engine, found.handle)
 
     def _outdated(self, engine: str, found: Found) -> None:
         key = found.key
@@ -216,9 +261,25 @@ class Adoption:
 
     async def _inspect(self, engine: str, handle: Handle) -> Observed:
         try:
-            return await self._engines[engine].inspect(handle)
+            async with asyncio.timeout(ASK_TIMEOUT):
+                return await self._engines[engine].inspect(handle)
         except EngineError as error:
-            return Observed(handle=handle, presence=Presence.UNKNOWN, reason=error.detail)
+            reason = error.detail
+        except TimeoutError:
+            reason = f"it did not answer within {ASK_TIMEOUT:g} s"
+        return Observed(handle=handle, presence=Presence.UNKNOWN, reason=reason)
+
+    async def handle_of(self, key: InstanceKey, engine: str) -> Handle | None:
+        """How to find a generation whose handle was never stored; None when nothing of it runs.
+
+        Raises EngineUnavailable: nobody can say.
+        """
+        if key not in self._kept:
+            return None  # we started it: the engine left nothing, or has told its handle
+        found = await self.find(key, None, engine)
+        if isinstance(found, Observed) and found.presence is Presence.UNKNOWN:
+            raise may_run(key, found.reason)
+        return found.handle if isinstance(found, Found) else None
 
     def _filled(self, key: InstanceKey, observed: Observed) -> Observed:
         """With the address as it was stored, where the engine does not say it."""
@@ -238,84 +299,22 @@ class Adoption:
         kept = self._kept.get(key)
         return kept is not None and kept.state in (State.DRAINING, State.STOPPING, State.FAILED)
 
-    async def settled(self, key: InstanceKey, engine: str) -> None:
-        """Return when a start of this generation cannot meet anything that an earlier gateway left.
+    async def settled(self, key: InstanceKey, engine: str) -> bool:
+        """Return when a start of this generation cannot meet anything else that an earlier gateway left.
+
+        True when this very generation runs: numbers begin again where the store was lost.
 
         Raises EngineUnavailable: nobody can say. EngineRefused: what is in the way does not end.
         """
         asked = self._asked.get(engine)
-        if asked is not None and not asked.done.is_set():
+        if asked is not None and not asked.answered:
             await asked.done.wait()
-        leaving = self._leaving.get((key.service, key.instance))
-        if leaving is not None:
-            error = await asyncio.shield(leaving)
-            if error is not None:
-                raise EngineRefused(
-                    f"What an earlier gateway started for it cannot be ended: {error.detail}",
-                    permanent=False,
-                    resource="",
-                    remedy=error.remedy,
-                    cause="stuck",
-                    stage="engine",
+            if not asked.answered:
+                raise EngineUnavailable(
+                    f'The engine "{engine}" cannot say what already runs: {asked.trouble}.', sent=False
                 )
-
-    # -- orphans -------------------------------------------------------------------------------
-
-    def leave(self, key: InstanceKey, engine: str, handle: Handle | None) -> None:
-        """Nobody wants it any more: end it, or leave it by policy and say so."""
-        if self._policy is OnExit.KEEP and not self._slot_exists((key.service, key.instance)):
-            log.warning(
-                "%s runs and no setting names it; it is left alone (orphan_policy: keep)",
-                key,
-                extra={"event_type": "orphan_kept", "service_id": key.service},
-            )
-            return
-        place = key.service, key.instance
-        before = self._leaving.get(place)
-        self._leaving[place] = self._tasks.spawn(self._end(key, engine, handle, before), f"end orphan {key}")
-
-    async def _end(
-        self,
-        key: InstanceKey,
-        engine: str,
-        handle: Handle | None,
-        before: asyncio.Task[EngineError | None] | None,
-    ) -> EngineError | None:
-        """End one orphan after those before it. Returns what stands in the way; the sweep tries again."""
-        if before is not None:
-            await asyncio.wait({before})
-        try:
-            await self._end_now(key, engine, handle)
-        except EngineError as error:
-            log.warning(
-                "Cannot be ended: %s (%s)",
-                key,
-                error.detail,
-                extra={"event_type": "orphan_stays", "service_id": key.service},
-            )
-            return error
-        self._store.closed(key, "orphan")
-        return None
-
-    async def _end_now(self, key: InstanceKey, engine: str, handle: Handle | None) -> None:
-        if engine not in self._engines:
-            raise EngineUnavailable(
-                f'"{key}" was started by the engine "{engine}", which is not there any more.',
-                sent=False,
-                remedy="install the engine again, or end it by hand",
-            )
-        if handle is None:
-            found = await self.find(key, None, engine)
-            handle = found.handle if isinstance(found, Found) else None
-            if isinstance(found, Observed) and found.presence is Presence.UNKNOWN:
-                raise EngineUnavailable(f"{key} may still run: {found.reason}.", sent=False)
-        if handle is not None:
-            log.info(
-                "Ending what no setting names any more: %s",
-                key,
-                extra={"event_type": "orphan_stop", "service_id": key.service},
-            )
-            await self._engines[engine].stop(handle, grace=ORPHAN_GRACE)
+        await self.orphans.settled(key)
+        return asked is not None and key in asked.found
 
 
 def missed(key: InstanceKey) -> lc.AdoptionMissed:

@@ -32,7 +32,7 @@ from hestia.core.queue import Outcome, Waiter
 from hestia.core.records import Slot
 from hestia.core.world import World
 from hestia.runtime.history import History
-from hestia.runtime.memory import place_of, stages_of
+from hestia.runtime.memory import error_of, failed_at, place_of, stages_of
 from hestia.runtime.performer import Performer
 from hestia.runtime.reconcile import Watcher
 from hestia.runtime.starts import StartJob
@@ -50,7 +50,7 @@ class Gateway:
     """Services as the data path and the control API see them. See the module docstring.
 
     engines: engine name → engine. closed: told the key of a generation whose endpoint is no longer used.
-    version: of the program, for `health`.
+    version: of the program, for `health`. boot_clock: seconds that go on while the machine sleeps.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Gateway:
         tasks: Tasks,
         version: str,
         closed: Callable[[InstanceKey], None] = lambda _key: None,
+        boot_clock: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     ) -> None:
         self.settings = settings
         self._tasks = tasks
@@ -113,21 +114,27 @@ class Gateway:
             happened=self.happened,
             tasks=tasks,
             clock=self._clock,
+            is_pending=self._performer.adoption.is_pending,
         )
-        self._sweep = Sweep(
+        self.sweep = Sweep(
             world=self.world,
             adoption=self._performer.adoption,
             watcher=self._watcher,
             note_use=self._performer.note_use,
             perform=self._perform,
             clock=self._clock,
+            boot_clock=boot_clock,
         )
 
     def restore(self, memory: Memory) -> None:
         """Put back what an earlier gateway knew; before anything else (AD-11)."""
         for (kind, name), fact in memory.facts.items():
+            place = place_of(name)
             if kind == "history":
-                self.history.restore(*place_of(name), stages_of(fact))
+                self.history.restore(*place, stages_of(fact))
+            elif kind == "backoff" and (error := error_of(fact, place[0])) is not None:
+                at = datetime.fromtimestamp(failed_at(fact, time.time()), UTC)
+                self._views.note_error(place, error, at)
         self._performer.adoption.restore(memory)
 
     def watch_engines(self) -> None:
@@ -135,7 +142,7 @@ class Gateway:
         self._performer.adoption.begin()
         for name, engine in self._engines.items():
             self._tasks.spawn(self._watcher.watch(engine), f"watch {name}")
-        self._tasks.spawn(self._sweep.run(), "sweep")
+        self._tasks.spawn(self.sweep.run(), "sweep")
         self._perform(self.world.look_at_calendars(self._clock()))
 
     def reconfigure(self, new: Settings, found: Difference, *, actor: str) -> None:
@@ -343,54 +350,78 @@ class Gateway:
     async def stop_all(self, *, timeout: float, everything: bool = False) -> list[str]:
         """Stop what does not stay when the gateway ends; what is left after `timeout` seconds is named.
 
-        A service whose `on_exit` is `keep` stays, unless `everything`: what is hot, and what starts and has
-        an address already (ID-17, AD-15).
+        A service whose `on_exit` is `keep` stays, unless `everything`: what is hot, what starts and has an
+        address already, and what an earlier gateway started and is being looked for (ID-17, AD-15).
         """
         told: set[ServiceId] = set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self._end_next(told, everything) or self._ending(everything):
+                self._end_next(told, everything)
+                while self._ending(everything):
                     self._performer.changed.clear()
                     await self._performer.changed.wait()
+                    self._end_next(told, everything)
         self._performer.note_use()
         self._performer.forget_timers()
-        return self._ending(everything)
+        return self._ending(everything, stuck=True)
 
-    def _end_next(self, told: set[ServiceId], everything: bool) -> bool:
-        """Stop every service that no running one needs any more (SF-12), each once. Whether to look again."""
-        ready = [name for name in self.world.services if name not in told and not self.world.needed(name)]
-        for service in ready:
-            told.add(service)
-            record = self.world.service(service)
-            stays = record.settings.on_exit is OnExit.KEEP and not everything
-            ends = [slot.record.id for slot in record.slots.values() if not (stays and _may_stay(slot))]
-            self._perform(self.world.stop(service, self._clock(), force=True, cause="shutdown", only=ends))
-        return bool(ready) and not self._ending(everything) and len(told) < len(self.world.services)
+    def hurry(self, *, everything: bool = False) -> None:
+        """End the grace of every stop under way. everything: as for `stop_all`."""
+        for _ in range(2):  # what begins to stop just now as well
+            for service in self.services():
+                self._end(service, everything)
 
     def staying(self) -> list[str]:
         """What runs on without a gateway, as `service/instance`."""
-        return [
-            name
-            for name, slot in self._not_cold()
-            if slot.service.settings.on_exit is OnExit.KEEP and _may_stay(slot)
-        ]
+        return [_name(slot) for slot in self._slots() if self._stays(slot)]
 
-    def _ending(self, everything: bool) -> list[str]:
-        stays = set() if everything else set(self.staying())
-        return [name for name, _ in self._not_cold() if name not in stays]
-
-    def hurry(self) -> None:
-        """End the grace of every stop under way."""
+    def _end_next(self, told: set[ServiceId], everything: bool) -> None:
+        """Stop every service that none which has to end needs any more (SF-12), each once."""
+        ending = set(self._ending(everything))
         for service in self.services():
-            self._perform(self.world.stop(service, self._clock(), force=True, cause="shutdown"))
+            dependants = [slot for slot in self._slots() if service in slot.service.settings.depends_on]
+            if service not in told and not any(_name(slot) in ending for slot in dependants):
+                told.add(service)
+                self._end(service, everything)
 
-    def _not_cold(self) -> list[tuple[str, Slot]]:
-        return [
-            (f"{slot.record.service}/{slot.record.id}", slot)
-            for record in self.world.services.values()
-            for slot in record.slots.values()
-            if slot.state not in (State.COLD, State.FAILED)
+    def _end(self, service: ServiceId, everything: bool) -> None:
+        """Stop what has to end; what stops already is hurried. What is unknown cannot be ended."""
+        ends = [
+            slot.record.id
+            for slot in self.world.service(service).slots.values()
+            if (everything or not self._stays(slot)) and not slot.record.unknown
         ]
+        self._perform(self.world.stop(service, self._clock(), force=True, cause="shutdown", only=ends))
+
+    def _ending(self, everything: bool, *, stuck: bool = False) -> list[str]:
+        """What has not ended and is to. stuck: also what could not be stopped, or found."""
+        ended = (State.COLD, State.FAILED)
+        return [
+            _name(slot)
+            for slot in self._slots()
+            if (slot.state not in ended or (stuck and slot.record.stuck))
+            and (everything or not self._stays(slot))
+        ]
+
+    def _stays(self, slot: Slot) -> bool:
+        """Whether it runs on without a gateway: it is to, or what stays needs it, and a later gateway can
+        take it over."""
+        record = slot.record
+        starting = record.state is State.STARTING and (
+            record.endpoint is not None or record.cause == "adopted"
+        )
+        if not (record.state is State.HOT or starting or record.unknown):
+            return False
+        if record.external or not slot.settings.managed:
+            return False
+        return slot.service.settings.on_exit is OnExit.KEEP or any(
+            self._stays(other)
+            for other in self._slots()
+            if record.service in other.service.settings.depends_on
+        )
+
+    def _slots(self) -> list[Slot]:
+        return [slot for record in self.world.services.values() for slot in record.slots.values()]
 
     def _going_down(self, service: str) -> GatewayDraining:
         return GatewayDraining(
@@ -401,8 +432,5 @@ class Gateway:
         )
 
 
-def _may_stay(slot: Slot) -> bool:
-    """Whether a later gateway can take it over: ours, and hot or known to run."""
-    record = slot.record
-    known = record.state is State.HOT or (record.state is State.STARTING and record.endpoint is not None)
-    return known and slot.settings.managed and not record.external
+def _name(slot: Slot) -> str:
+    return f"{slot.record.service}/{slot.record.id}"

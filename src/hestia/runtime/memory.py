@@ -8,13 +8,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 from hestia.core.backoff import FRESH, BackoffState, Spent
+from hestia.core.effects import Moved
 from hestia.core.errors import HestiaError, StartFailed
+from hestia.core.lifecycle import State
 from hestia.core.model import InstanceId, ServiceId
+from hestia.core.ports import Store
+from hestia.core.steps import ADOPTED_GRACE
+
+GRACE: Final = "grace"  # kind of the fact: until when an adopted generation stays in any case
 
 Fact = Mapping[str, object]
 Place = tuple[ServiceId, InstanceId]
+
+
+def keep_move(store: Store, moved: Moved, *, stuck: bool) -> bool:
+    """Store what a transition means to the next gateway. Whether the generation is over."""
+    if moved.after in (State.COLD, State.FAILED) and not stuck:
+        store.closed(moved.key, moved.cause)
+        return True
+    if moved.event not in ("AdoptionDecided", "AdoptionUnknown"):  # until it is found, what was, counts
+        store.noted(moved.key, state=moved.after)
+    return False
 
 
 def name_of(place: Place) -> str:
@@ -93,6 +110,29 @@ def error_of(fact: Fact, service: ServiceId) -> HestiaError | None:
         service_id=service,
         tail=tuple(str(line) for line in _list(fact.get("tail"))),
     )
+
+
+def grace_of(generation: int, wall: float) -> Fact:
+    """A generation was adopted now."""
+    return {"generation": generation, "until": wall + ADOPTED_GRACE}
+
+
+def grace_left(fact: Fact | None, generation: int, last_used: float | None, wall: float) -> float | None:
+    """Seconds of an earlier grace that go on; None where there is none, or it was used meanwhile."""
+    if fact is None or fact.get("generation") != generation:
+        return None
+    until = fact.get("until")
+    if not isinstance(until, int | float) or not wall < until <= wall + ADOPTED_GRACE:
+        return None
+    if last_used is not None and last_used > until - ADOPTED_GRACE:
+        return None
+    return until - wall
+
+
+def failed_at(fact: Fact, wall: float) -> float:
+    """Wall-clock seconds of the last failure."""
+    times = [float(at) for at in _list(fact.get("failures")) if isinstance(at, int | float)]
+    return min(wall, max(times, default=wall))
 
 
 def stages_of(fact: Fact) -> list[dict[str, float]]:

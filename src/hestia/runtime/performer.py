@@ -19,13 +19,13 @@ from hestia.core.errors import HestiaError, NotFound, QueueTimeout
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
 from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
-from hestia.core.ports import Engine, Found, Handle, Presence, Recorder, Row, Store
+from hestia.core.ports import Engine, Found, Handle, Observed, Presence, Recorder, Row, Store
 from hestia.core.queue import Outcome, Waiter
 from hestia.core.world import World
 from hestia.runtime.adoption import Adoption, missed, not_known
 from hestia.runtime.busy import BusyProbes
 from hestia.runtime.history import History, StageClock
-from hestia.runtime.memory import fact_of, fact_of_spent, name_of
+from hestia.runtime.memory import fact_of, fact_of_spent, keep_move, name_of
 from hestia.runtime.starts import Jobs, StartJob
 from hestia.runtime.tasks import Tasks
 
@@ -93,6 +93,7 @@ class Performer:
             happened=self.happened,
             is_current=world.is_current,
             settled=self.adoption.settled,
+            handle_of=self.adoption.handle_of,
         )
 
     def release(self, lease: Lease) -> None:
@@ -112,6 +113,8 @@ class Performer:
                 use = slot.use
                 if use is None or slot.state is not State.HOT or slot.record.external:
                     continue
+                if not use.granted and slot.last_used is not None:
+                    continue  # adopted and not used since: what is stored is still right
                 used = self._clock() if use.open else use.last_used
                 if used > self._used.get(use.key, -math.inf):
                     self._used[use.key] = used
@@ -270,12 +273,19 @@ class Performer:
         record = self._world.service(key.service)
         settings = record.slots[key.instance].settings
         job.clock.enter("engine", f"{settings.engine}: looking for what runs", self._clock())
-        found = await self.adoption.find(key, handle, settings.engine)
+        found: Found | Observed
+        try:
+            found = await self.adoption.find(key, handle, settings.engine)
+        except Exception as exc:  # boundary: a bug in an engine or in us leaves nobody waiting (SF-15)
+            log.exception("Looking for %s broke", key, extra={"event_type": "adoption_broke"})
+            reason = f"looking for it failed inside Hestia ({type(exc).__name__}: {exc})"
+            found = Observed(handle=handle or {}, presence=Presence.UNKNOWN, reason=reason)
         if isinstance(found, Found):
             job.handle = found.handle
             ends = self.adoption.was_ending(key)
             await self.jobs.adopt(job, record.settings, settings, found, ends=ends)
         elif found.presence is Presence.GONE:
+            await self.adoption.orphans.tidy(settings.engine, handle)
             self.happened(missed(key))
         else:
             self.happened(not_known(key, found))
@@ -323,7 +333,7 @@ class Performer:
         """One transition: remember what is worth it, write its one row (INV-9)."""
         key = moved.key
         place = (key.service, key.instance)
-        if moved.after is State.HOT and moved.before is State.STARTING:
+        if moved.after is State.HOT and moved.before is State.STARTING and moved.cause != "adopted":
             self._remember_start(place, self.starts.get(place))
         slot = self._world.slot(*place)
         if slot.record.handle:
@@ -346,11 +356,8 @@ class Performer:
             lasted=moved.lasted,
             data={**data, "open_leases": moved.open_leases, "forced": moved.forced},
         )
-        if moved.after in (State.COLD, State.FAILED) and not slot.record.stuck:
-            self._store.closed(key, moved.cause)
+        if keep_move(self._store, moved, stuck=slot.record.stuck):
             self._used.pop(key, None)
-        else:
-            self._store.noted(key, state=moved.after)
         self._store.append(row)
         self._recorder.transition(row)
         self.changed.set()

@@ -1,7 +1,7 @@
 """What the engines and the network say about instances, brought to the world as events.
 
 Watches every engine, asks it when a connect failed, and looks at the addresses of services for which
-nobody told us (RD-15). Adoption after a restart of the gateway and the periodic sweep belong here too.
+nobody told us (RD-15).
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ LOOKS_OPEN = 1000  # looks that may be under way then: each has a socket
 
 
 class Watcher:
-    """Turns observations into events. starts: the running or last start job of each instance."""
+    """Turns observations into events.
+
+    starts: the running or last start job of each instance. is_pending: whether it is not known yet what of an
+    engine runs, so that nobody who answers at an address may be taken for somebody else's.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Watcher:
         happened: Callable[[lc.Event], None],
         tasks: Tasks,
         clock: Callable[[], float],
+        is_pending: Callable[[str], bool],
     ) -> None:
         self._world = world
         self._engines = engines
@@ -48,6 +53,7 @@ class Watcher:
         self._happened = happened
         self._tasks = tasks
         self._clock = clock
+        self._is_pending = is_pending
         self._looks: dict[ServiceId, tuple[float, asyncio.Task[None]]] = {}
 
     async def watch(self, engine: Engine) -> None:
@@ -143,6 +149,8 @@ class Watcher:
         for slot in list(record.slots.values()):
             watched = slot.state is State.HOT and (slot.record.external or not slot.settings.managed)
             if not watched and slot.state not in (State.COLD, State.FAILED):
+                continue
+            if slot.settings.managed and self._is_pending(slot.settings.engine):
                 continue
             key = slot.key(self._world.gateway)
             found = await self._jobs.look(record.settings, slot.settings)

@@ -40,7 +40,7 @@ from hestia.core.ports import (
     StartSpec,
     Store,
 )
-from hestia.core.urls import parse_base_url, uses_port_mark
+from hestia.core.urls import fill_port, parse_base_url, uses_port_mark
 from hestia.runtime.history import StageClock
 from hestia.runtime.probes import Answer, Prober, Target, ask, exit_error, target_for
 
@@ -113,7 +113,8 @@ class JobReport:
 class Jobs:
     """Runs starts and stops against the engines. happened: takes an event into the world.
 
-    settled: returns when nothing that an earlier gateway started stands in the way of this start.
+    settled: returns when nothing that an earlier gateway started stands in the way of this start; true when
+    it runs already. handle_of: the handle of a generation that an earlier gateway started and did not note.
     """
 
     def __init__(
@@ -124,7 +125,8 @@ class Jobs:
         recorder: Recorder,
         happened: Callable[[lc.Event], None],
         is_current: Callable[[InstanceKey], bool],
-        settled: Callable[[InstanceKey, str], Awaitable[None]],
+        settled: Callable[[InstanceKey, str], Awaitable[bool]],
+        handle_of: Callable[[InstanceKey, str], Awaitable[Handle | None]],
     ) -> None:
         self._engines = engines
         self._store = store
@@ -132,6 +134,7 @@ class Jobs:
         self._happened = happened
         self._is_current = is_current
         self._settled = settled
+        self._handle_of = handle_of
 
     # -- start ---------------------------------------------------------------------------------
 
@@ -193,11 +196,11 @@ class Jobs:
     ) -> None:
         key, engine = job.key, self._engine(instance)
         fixed = not uses_port_mark(instance.base_url) and bool(instance.base_url)
-        if instance.managed and fixed and await self._answers_already(job, service, instance):
+        runs = instance.managed and await self._settled(key, instance.engine)
+        if instance.managed and fixed and not runs and await self._answers_already(job, service, instance):
             return
         report.stage("engine", f"{instance.engine}: starting")
         if instance.managed:
-            await self._settled(key, instance.engine)
             await self._store.intend(
                 Intent(
                     key=key,
@@ -246,7 +249,7 @@ class Jobs:
         started: Started,
         report: JobReport,
     ) -> None:
-        health = started.health_url or instance.health_url
+        health = started.health_url or fill_port(instance.health_url, started.endpoint.port)
         target = target_for(started.endpoint, health, tls_verify=service.tls_verify)
         if not health and instance.warmup:
             report.stage("boot", f"warm-up of {instance.warmup:g} s")
@@ -356,6 +359,8 @@ class Jobs:
             if start is not None and start.task is not None and not start.task.done():
                 await asyncio.wait({start.task}, timeout=GIVE_UP_START)
             handle = (start.handle if start is not None else None) or handle
+            if not handle:
+                handle = await self._handle_of(key, instance.engine)
             if error is not None and handle and not error.tail:
                 error.tail = await self.tail(instance, handle)
             if handle:

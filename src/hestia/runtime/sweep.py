@@ -41,7 +41,7 @@ class Sweep:
         note_use: Callable[[], None],
         perform: Callable[[list[fx.Effect]], None],
         clock: Callable[[], float],
-        boot_clock: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+        boot_clock: Callable[[], float],
     ) -> None:
         self._world = world
         self._adoption = adoption
@@ -105,7 +105,7 @@ class Sweep:
                 if not self._is_stray(found.key):
                     self._adoption.place(engine, found)
                 elif found.key in self._strays:  # twice in a row: no stop that is just ending
-                    self._adoption.leave(found.key, engine, found.handle)
+                    self._adoption.orphans.leave(found.key, engine, found.handle)
                 else:
                     strays.add(found.key)
             if answer.complete:

@@ -43,9 +43,9 @@ class Views:
         self._clock = clock
         self._errors: dict[Place, tuple[HestiaError, datetime]] = {}
 
-    def note_error(self, place: Place, error: HestiaError) -> None:
-        """Remember when the last thing went wrong; it survives the instance (OB-17)."""
-        self._errors[place] = (error, datetime.now(UTC))
+    def note_error(self, place: Place, error: HestiaError, at: datetime | None = None) -> None:
+        """Remember when the last thing went wrong, now if not said; it survives the instance (OB-17)."""
+        self._errors[place] = (error, at or datetime.now(UTC))
 
     def estimate(self, service: ServiceId) -> float | None:
         """Seconds until the service is ready, while it starts and when history knows (QF-16)."""
@@ -97,7 +97,7 @@ class Views:
         idle_at = None
         stays = settings.idle_timeout == NEVER or self._world.stays(slot)
         if record.state is State.HOT and use is not None and not use.open and not stays:
-            idle_at = self._wall(use.last_used + settings.idle_timeout)
+            idle_at = self._wall(use.last_used + slot.idle_timeout)
         endpoint = record.endpoint
         used = use.last_used if use is not None and use.granted else slot.last_used
         return InstanceStatus(

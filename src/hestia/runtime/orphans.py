@@ -1,0 +1,181 @@
+"""What an earlier gateway left and nobody wants any more: ended, or left alone by policy, and said so.
+
+A service has an orphan where its engine was changed, where another generation was started meanwhile, or
+where the setting that named it is gone. Starts in the same place wait until it has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from hestia.core.errors import EngineError, EngineRefused, EngineUnavailable
+from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
+from hestia.core.ports import Engine, Found, Handle, Kept, Observed, Presence, Store
+from hestia.core.world import World
+from hestia.runtime.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+ORPHAN_GRACE: Final = 10.0  # seconds between asking an orphan to end and ending it
+
+Place = tuple[ServiceId, InstanceId]
+Find = Callable[[InstanceKey, Handle | None, str], Awaitable[Found | Observed]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """One that is being ended, or could not be. task: its result is what stood in the way."""
+
+    key: InstanceKey
+    engine: str
+    handle: Handle | None
+    task: asyncio.Task[EngineError | None]
+
+
+class Orphans:
+    """See the module docstring. find: what is known of a generation that may run."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        engines: Mapping[str, Engine],
+        store: Store,
+        tasks: Tasks,
+        policy: OnExit,
+        find: Find,
+    ) -> None:
+        self._world = world
+        self._engines = engines
+        self._store = store
+        self._tasks = tasks
+        self._policy = policy
+        self._find = find
+        self._left_alone: set[InstanceKey] = set()
+        self._leaving: dict[Place, _Leaving] = {}
+
+    def known(self, kept: Kept) -> None:
+        """The store knows it, and has no place for it."""
+        key, engine = kept.intent.key, kept.intent.engine
+        if self._stays_alone(key):
+            self._tasks.spawn(self._look_at(kept), f"look at orphan {key}")
+        else:
+            self.leave(key, engine, kept.handle)
+
+    def leave(self, key: InstanceKey, engine: str, handle: Handle | None) -> None:
+        """Nobody wants it any more: end it, or leave it by policy and say so, once."""
+        if self._stays_alone(key):
+            if key not in self._left_alone:
+                self._left_alone.add(key)
+                log.warning(
+                    "%s runs and no setting names it; it is left alone (orphan_policy: keep)",
+                    key,
+                    extra={"event_type": "orphan_kept", "service_id": key.service},
+                )
+            return
+        place = key.service, key.instance
+        before = self._leaving.get(place)
+        task = self._tasks.spawn(
+            self._end(key, engine, handle, None if before is None else before.task), f"end orphan {key}"
+        )
+        self._leaving[place] = _Leaving(key, engine, handle, task)
+
+    def _stays_alone(self, key: InstanceKey) -> bool:
+        """Whether it is left alone: by policy, and no setting names it."""
+        service = self._world.services.get(key.service)
+        return self._policy is OnExit.KEEP and (service is None or key.instance not in service.slots)
+
+    async def _look_at(self, kept: Kept) -> None:
+        """Whether what is left alone still runs; a row of what has ended is closed."""
+        key, engine = kept.intent.key, kept.intent.engine
+        if engine in self._engines:
+            found = await self._find(key, kept.handle, engine)
+            if isinstance(found, Observed) and found.presence is Presence.GONE:
+                await self.tidy(engine, kept.handle)
+                self._store.closed(key, "orphan")
+                return
+        self.leave(key, engine, kept.handle)
+
+    async def _end(
+        self,
+        key: InstanceKey,
+        engine: str,
+        handle: Handle | None,
+        before: asyncio.Task[EngineError | None] | None,
+    ) -> EngineError | None:
+        """End one orphan after those before it. Returns what stands in the way; the sweep tries again."""
+        if before is not None:
+            await asyncio.wait({before})
+        try:
+            await self._end_now(key, engine, handle)
+        except Exception as exc:  # boundary: whatever goes wrong, a start that waits for this must hear of it
+            error = exc if isinstance(exc, EngineError) else _broken(key, exc)
+            log.warning(
+                "Cannot be ended: %s (%s)",
+                key,
+                error.detail,
+                extra={"event_type": "orphan_stays", "service_id": key.service},
+            )
+            return error
+        self._store.closed(key, "orphan")
+        return None
+
+    async def _end_now(self, key: InstanceKey, engine: str, handle: Handle | None) -> None:
+        if engine not in self._engines:
+            raise EngineUnavailable(
+                f'"{key}" was started by the engine "{engine}", which is not there any more.',
+                sent=False,
+                remedy="install the engine again, or end it by hand",
+            )
+        if handle is None:
+            found = await self._find(key, None, engine)
+            handle = found.handle if isinstance(found, Found) else None
+            if isinstance(found, Observed) and found.presence is Presence.UNKNOWN:
+                raise may_run(key, found.reason)
+        if handle is not None:
+            log.info(
+                "Ending what no setting names any more: %s",
+                key,
+                extra={"event_type": "orphan_stop", "service_id": key.service},
+            )
+            await self._engines[engine].stop(handle, grace=ORPHAN_GRACE)
+
+    async def settled(self, key: InstanceKey) -> None:
+        """Return when no orphan is in its place. Raises EngineRefused: one cannot be ended."""
+        place = key.service, key.instance
+        leaving = self._leaving.get(place)
+        if leaving is None:
+            return
+        if leaving.task.done() and leaving.task.result() is not None:
+            self.leave(leaving.key, leaving.engine, leaving.handle)  # perhaps it ends now
+            leaving = self._leaving[place]
+        error = await asyncio.shield(leaving.task)
+        if error is not None:
+            raise EngineRefused(
+                f"What an earlier gateway started for it cannot be ended: {error.detail}",
+                permanent=False,
+                resource="",
+                remedy=error.remedy,
+                cause="stuck",
+                stage="engine",
+            )
+
+    async def tidy(self, engine: str, handle: Handle | None) -> None:
+        """Let an engine remove what is left of something that ended while no gateway looked."""
+        if handle:
+            with contextlib.suppress(EngineError):
+                await self._engines[engine].stop(handle, grace=ORPHAN_GRACE)
+
+
+def may_run(key: InstanceKey, reason: str) -> EngineUnavailable:
+    """It cannot be ended, because nobody can say how to find it."""
+    return EngineUnavailable(f"{key} may still run: {reason}.", sent=False)
+
+
+def _broken(key: InstanceKey, exc: Exception) -> EngineError:
+    return EngineUnavailable(f"ending {key} failed inside Hestia ({type(exc).__name__}: {exc})", sent=True)
