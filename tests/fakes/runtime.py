@@ -262,7 +262,7 @@ class PaperRuntime:
             if (one.key.service, one.key.instance) == (service, instance)
         )
 
-    def adopted(self, found: fx.RunAdoption | None = None, *, ends: bool = False) -> None:
+    def taken_over(self, found: fx.RunAdoption | None = None, *, ends: bool = False) -> None:
         """It runs, and a probe passed. ends: its stop had been decided already."""
         found = found or self.adoption_of()
         del self.adoptions[found.key]

@@ -8,7 +8,6 @@ effects queue behind. Nothing here awaits between reading and deciding: what tak
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import random
@@ -26,11 +25,11 @@ from hestia.core.errors import (
 )
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
-from hestia.core.model import GatewayId, InstanceId, InstanceKey, OnExit, ServiceId, Settings
+from hestia.core.model import GatewayId, InstanceId, InstanceKey, ServiceId, Settings
 from hestia.core.ports import Engine, Memory, Recorder, Store
 from hestia.core.queue import Outcome, Waiter
-from hestia.core.records import Slot
 from hestia.core.world import World
+from hestia.runtime.ending import Ending
 from hestia.runtime.history import History
 from hestia.runtime.memory import error_of, failed_at, place_of, stages_of
 from hestia.runtime.performer import Performer
@@ -125,6 +124,8 @@ class Gateway:
             clock=self._clock,
             boot_clock=boot_clock,
         )
+
+        self._ending = Ending(self.world, self._performer, clock=self._clock)
 
     def restore(self, memory: Memory) -> None:
         """Put back what an earlier gateway knew; before anything else (AD-11)."""
@@ -353,75 +354,15 @@ class Gateway:
         A service whose `on_exit` is `keep` stays, unless `everything`: what is hot, what starts and has an
         address already, and what an earlier gateway started and is being looked for (ID-17, AD-15).
         """
-        told: set[ServiceId] = set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                self._end_next(told, everything)
-                while self._ending(everything):
-                    self._performer.changed.clear()
-                    await self._performer.changed.wait()
-                    self._end_next(told, everything)
-        self._performer.note_use()
-        self._performer.forget_timers()
-        return self._ending(everything, stuck=True)
+        return await self._ending.stop_all(timeout=timeout, everything=everything)
 
     def hurry(self, *, everything: bool = False) -> None:
         """End the grace of every stop under way. everything: as for `stop_all`."""
-        for _ in range(2):  # what begins to stop just now as well
-            for service in self.services():
-                self._end(service, everything)
+        self._ending.hurry(everything=everything)
 
     def staying(self) -> list[str]:
         """What runs on without a gateway, as `service/instance`."""
-        return [_name(slot) for slot in self._slots() if self._stays(slot)]
-
-    def _end_next(self, told: set[ServiceId], everything: bool) -> None:
-        """Stop every service that none which has to end needs any more (SF-12), each once."""
-        ending = set(self._ending(everything))
-        for service in self.services():
-            dependants = [slot for slot in self._slots() if service in slot.service.settings.depends_on]
-            if service not in told and not any(_name(slot) in ending for slot in dependants):
-                told.add(service)
-                self._end(service, everything)
-
-    def _end(self, service: ServiceId, everything: bool) -> None:
-        """Stop what has to end; what stops already is hurried. What is unknown cannot be ended."""
-        ends = [
-            slot.record.id
-            for slot in self.world.service(service).slots.values()
-            if (everything or not self._stays(slot)) and not slot.record.unknown
-        ]
-        self._perform(self.world.stop(service, self._clock(), force=True, cause="shutdown", only=ends))
-
-    def _ending(self, everything: bool, *, stuck: bool = False) -> list[str]:
-        """What has not ended and is to. stuck: also what could not be stopped, or found."""
-        ended = (State.COLD, State.FAILED)
-        return [
-            _name(slot)
-            for slot in self._slots()
-            if (slot.state not in ended or (stuck and slot.record.stuck))
-            and (everything or not self._stays(slot))
-        ]
-
-    def _stays(self, slot: Slot) -> bool:
-        """Whether it runs on without a gateway: it is to, or what stays needs it, and a later gateway can
-        take it over."""
-        record = slot.record
-        starting = record.state is State.STARTING and (
-            record.endpoint is not None or record.cause == "adopted"
-        )
-        if not (record.state is State.HOT or starting or record.unknown):
-            return False
-        if record.external or not slot.settings.managed:
-            return False
-        return slot.service.settings.on_exit is OnExit.KEEP or any(
-            self._stays(other)
-            for other in self._slots()
-            if record.service in other.service.settings.depends_on
-        )
-
-    def _slots(self) -> list[Slot]:
-        return [slot for record in self.world.services.values() for slot in record.slots.values()]
+        return self._ending.staying()
 
     def _going_down(self, service: str) -> GatewayDraining:
         return GatewayDraining(
@@ -430,7 +371,3 @@ class Gateway:
             service_id=service,
             retry_after=5.0,
         )
-
-
-def _name(slot: Slot) -> str:
-    return f"{slot.record.service}/{slot.record.id}"

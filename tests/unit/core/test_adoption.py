@@ -33,7 +33,7 @@ class Restarts:
         if left is None:
             self.grace, left = grace_of(1, self.wall), ADOPTED_GRACE
         runtime.adopt(last_used=self.last_used, grace_until=self.wall + left)
-        runtime.adopted()
+        runtime.taken_over()
         runtime.pass_time(seconds)
         self.wall = runtime.now
         return runtime.state() is State.HOT
@@ -89,7 +89,7 @@ def test_ad_10_what_is_unknown_refuses_until_it_is_known() -> None:
     assert runtime.timer_at(Timer.STOP_RETRY) is not None
     runtime.pass_time(30)
     assert runtime.state() is State.STARTING
-    runtime.adopted()
+    runtime.taken_over()
     assert runtime.walk() == "cold starting failed starting hot"
 
 
