@@ -5,7 +5,8 @@
 Called in a folder with a configuration, as `hestia serve` is. Points: `intent` (committed, the engine is not
 called yet), `made` (the program runs, its handle is nowhere), `commit` (the handle's commit is under way),
 `discover` (the engine does not say what runs; the gateway itself goes on), `frozen` (it does not while FILE
-is there), `broken` (asking it raises). The product knows nothing of this: its ports are wrapped here.
+is there), `broken` (asking it raises), `slow` (every commit takes a tenth of a second). The product
+knows nothing of this: its ports are wrapped here.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class Plugin:
 def main() -> int:
     settings = load_settings(None, {"port": 0})
     path = database_path(settings.gateway)
-    disk = SlowDisk(path or Path())
+    disk = SlowDisk(path or Path(), delay=0.1 if POINT == "slow" else 0.0)
 
     def say(hestia: Hestia, phases: object) -> None:
         fields = banner.event(settings, settings.gateway.host, hestia.address[1], phases)  # type: ignore[arg-type]
