@@ -22,7 +22,7 @@ from hestia.core.errors import (
     StartTimeout,
 )
 from hestia.core.lease import Lease
-from hestia.core.model import Backoff, InstanceKey, InstanceSettings
+from hestia.core.model import Backoff, External, InstanceKey, InstanceSettings
 from hestia.core.ports import Intent, Report, Started, StartSpec
 from tests.fakes.bare_gateway import A, bare_gateway, fake_service
 from tests.fakes.engines import (
@@ -279,6 +279,23 @@ async def test_rd03_what_already_serves_on_a_fixed_address_is_served_and_never_s
         await bare.until_state("cold")
         assert engine.stops == []
         assert (await bare.gateway.status(A)).phase == "hot"  # RD-15: the answer is true
+    upstream.abort()
+
+
+async def test_id09_what_somebody_else_runs_is_ignored_where_that_was_asked_for() -> None:
+    upstream = TinyUpstream(b"someone else's\n")
+    port = await upstream.listen(port=0)
+    url = f"http://127.0.0.1:{port}"
+    engine = FakeEngine(listening=True)
+    base = fake_service(external=External.IGNORE)
+    instance: InstanceSettings = replace(base.instances[0], base_url=url, health_url=f"{url}/")
+    async with bare_gateway(engine, replace(base, instances=(instance,))) as bare:
+        assert (await bare.gateway.status(A)).phase == "cold"
+        bare.requests.send("r")
+        (_, outcome), *_ = await bare.requests.answered(1)
+        assert isinstance(outcome, EngineRefused)
+        assert outcome.cause == "endpoint_taken"
+        assert engine.starts == []
     upstream.abort()
 
 

@@ -9,7 +9,7 @@ from hestia.config.check import Checker
 from hestia.config.models import ServiceKeys
 from hestia.config.tree import Node
 from hestia.config.values import duration_text
-from hestia.core.model import LOCAL, NEVER, OnCold
+from hestia.core.model import LOCAL, NEVER, External, OnCold
 
 
 def check_limits(
@@ -39,6 +39,7 @@ def check_limits(
             f"{duration_text(keys.start_timeout)} (start_timeout)",
             remedy="raise start_timeout, or lower warmup",
         )
+    _check_external(checker, f"{path}.external", keys, given, engine)
     if keys.keep_warm and engine == "none":
         checker.add(
             given["keep_warm"],
@@ -48,6 +49,19 @@ def check_limits(
             remedy="add an `engine`, or remove the key",
         )
     return [f"{path}.{text}" for text in _idle_words(keys, given)]
+
+
+def _check_external(
+    checker: Checker, path: str, keys: ServiceKeys, given: Mapping[str, Node], engine: str
+) -> None:
+    """What an engine cannot do with what it did not start."""
+    if keys.external == External.STOP:
+        text = f"stop is not possible: engine {engine} cannot stop what it did not start"
+        remedy = "use adopt or ignore, or stop that program yourself"
+        checker.add(given["external"], path, text, remedy=remedy)
+    elif keys.external == External.IGNORE and engine == "none":
+        text = "ignore leaves nothing to serve: with engine none somebody else always starts the service"
+        checker.add(given["external"], path, text, remedy="remove the key, or add an `engine`")
 
 
 def _idle_words(keys: ServiceKeys, given: Mapping[str, Node]) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from hestia.config.models import ServiceKeys
 from hestia.core.model import (
     Backoff,
+    External,
     HostHeader,
     IdleWebSocket,
     InstanceId,
@@ -27,6 +28,7 @@ from hestia.core.urls import uses_port_mark
 
 MAIN: Final = InstanceId("main")
 _WORDS: Final[dict[str, Any]] = {
+    "external": External,
     "idle_websocket": IdleWebSocket,
     "on_cold": OnCold,
     "path_policy": PathPolicy,

@@ -44,7 +44,6 @@ SERVICE: Final[dict[str, Later]] = {
     "max_room_wait": Later("duration", _SHARING, span=True),
     "min_hot": Later("whole number", _SHARING),
     "pending_timeout": Later("duration", "engines that queue", span=True),
-    "external": Later("adopt, ignore or stop", _SURVIVAL),
     "stop_mode": Later("stop or pause", "engines that can pause"),
     "access": Later("mapping", _ACCESS),
 }

@@ -34,6 +34,7 @@ from hestia.core.model import (
     LOCAL,
     Backoff,
     BusyProbe,
+    External,
     HostHeader,
     IdleWebSocket,
     OnCold,
@@ -136,6 +137,12 @@ class ServiceKeys(Keys):
         _SERVICE.depends_on,
         "Services that must be hot before this one is started, and that stay while it runs.",
         example=["database"],
+    )
+    external: Annotated[str, Word(tuple(External))] = key(
+        str(_SERVICE.external),
+        "What becomes of a program that answers at the address though the gateway did not start it. adopt: "
+        "requests go to it; engine process cannot stop it. ignore: it is not used, and a start says that the "
+        "address is taken. stop needs an engine that can end what it did not start: not process, not none.",
     )
     keep_warm: Annotated[
         bool | tuple[Window, ...],

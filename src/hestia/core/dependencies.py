@@ -9,7 +9,7 @@ Works through `core.steps`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hestia.core import reasons
 from hestia.core.effects import AwaitDependencies, RefuseStart, RunStart, Timer
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from hestia.core.steps import Steps
 
 Dependants = dict[ServiceId, list[ServiceRecord]]
+NOTHING: Final[Mapping[ServiceId, ServiceSettings]] = {}
 
 
 def index(
-    services: Mapping[ServiceId, ServiceRecord], coming: Mapping[ServiceId, ServiceSettings]
+    services: Mapping[ServiceId, ServiceRecord], coming: Mapping[ServiceId, ServiceSettings] = NOTHING
 ) -> Dependants:
     """Who needs whom: a service → those that name it. coming: settings that they will have."""
     found: Dependants = {}

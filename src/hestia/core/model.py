@@ -110,6 +110,18 @@ class OnExit(StrEnum):
     STOP = "stop"
 
 
+class External(StrEnum):
+    """What becomes of an instance that answers though nobody here started it (ID-09, RD-03).
+
+    adopt: it is served. ignore: it is none of ours, and in the way of a start. stop: it is ended, which takes
+    an engine that can end what it did not start.
+    """
+
+    ADOPT = "adopt"
+    IGNORE = "ignore"
+    STOP = "stop"
+
+
 @dataclass(frozen=True, slots=True)
 class BusyProbe:
     """How a service is asked whether it works for nobody's request (ID-07): a URL or a command, as written.
@@ -173,6 +185,7 @@ class ServiceSettings:
     busy_probe: BusyProbe | None = None
     busy_probe_max: float = 86400.0
     depends_on: tuple[ServiceId, ...] = ()
+    external: External = External.ADOPT
     dependency_wait: float = 0.0  # seconds that the starts of what it needs may take
     keep_warm: bool | tuple[Window, ...] = False
     queue_size: int = 1000

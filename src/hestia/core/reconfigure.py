@@ -7,15 +7,17 @@ stopped, and its record goes when nothing of it is left. Works through `core.ste
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from hestia.core import dependencies, warm
 from hestia.core import lifecycle as lc
+from hestia.core.difference import Difference
 from hestia.core.effects import Retired, Timer
 from hestia.core.errors import ServiceNotFound
 from hestia.core.lifecycle import State
-from hestia.core.model import NEVER, InstanceSettings, ServiceSettings
+from hestia.core.model import NEVER, InstanceSettings, ServiceId, ServiceSettings
 from hestia.core.records import ServiceRecord, Slot
 
 if TYPE_CHECKING:
@@ -23,6 +25,33 @@ if TYPE_CHECKING:
 
 GRACE: Final = 10.0  # seconds at least until a shortened idle timeout stops what was idle for longer (ID-19)
 SPREAD: Final = 10.0  # seconds over which such stops are spread
+
+
+def take(
+    steps: Steps,
+    known: dict[ServiceId, ServiceRecord],
+    services: Mapping[ServiceId, ServiceSettings],
+    difference: Difference,
+    now: float,
+) -> None:
+    """Take a new configuration. known: every record. services: all that is configured now."""
+    for service in difference.added:
+        known.setdefault(service, ServiceRecord(services[service]))
+    steps.dependants = dependencies.index(known, services)
+    for service in difference.removed:
+        retire(steps, known[service], now)
+    for at, service in enumerate(difference.changed):
+        place = at / len(difference.changed)
+        change(steps, known[service], services[service], now, place)
+    for service in difference.added:
+        record = known[service]
+        if record.retired:  # it was taken out and is not gone yet
+            change(steps, record, services[service], now, 0.0)
+        else:
+            warm.look(steps, record, now)
+    order = {name: at for at, name in enumerate(services)}
+    for name in sorted(known, key=lambda name: order.get(name, len(order))):
+        known[name] = known.pop(name)  # the order that people wrote
 
 
 def change(steps: Steps, record: ServiceRecord, settings: ServiceSettings, now: float, spread: float) -> None:

@@ -6,6 +6,7 @@ Only `core.world` writes them; everybody else may look, to show, never to decide
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from hestia.core.backoff import FRESH, BackoffState, Spent, free_at
 from hestia.core.lease import Use
@@ -142,3 +143,13 @@ class ServiceRecord:
 
     def __repr__(self) -> str:
         return f"<ServiceRecord {self.settings.id} {self.queue!r} {list(self.slots.values())}>"
+
+
+@dataclass(frozen=True, slots=True)
+class WorldStatistics:
+    """Counts of the whole world; all but `hot` are zero at rest (INV-10)."""
+
+    queued: int
+    in_flight: int
+    hot: int
+    starting: int

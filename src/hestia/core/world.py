@@ -9,7 +9,7 @@ generation they belong to; those of an older one change nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hestia.core import dependencies, reasons, reconfigure, rest, warm
 from hestia.core import lifecycle as lc
@@ -37,20 +37,10 @@ from hestia.core.model import (
 )
 from hestia.core.ports import Handle
 from hestia.core.queue import Waiter
-from hestia.core.records import ServiceRecord, Slot
+from hestia.core.records import ServiceRecord, Slot, WorldStatistics
 from hestia.core.steps import Steps
 
 SPREAD = 10.0  # seconds over which stops are spread that would all fall into one tick
-
-
-@dataclass(frozen=True, slots=True)
-class WorldStatistics:
-    """Counts of the whole world; all but `hot` are zero at rest (INV-10)."""
-
-    queued: int
-    in_flight: int
-    hot: int
-    starting: int
 
 
 class World:
@@ -77,12 +67,8 @@ class World:
             key: ServiceRecord(settings) for key, settings in services.items()
         }
 
-        self.index()
-
-    def index(self, coming: Mapping[ServiceId, ServiceSettings] | None = None) -> None:
-        """Look anew who needs whom, by settings that are `coming` or there."""
         self._steps.services = self.services
-        self._steps.dependants = dependencies.index(self.services, coming or {})
+        self._steps.dependants = dependencies.index(self.services)
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -213,23 +199,7 @@ class World:
         self, services: Mapping[ServiceId, ServiceSettings], difference: Difference, now: float
     ) -> list[Effect]:
         """Take a new configuration; only services that differ are touched. services: all of it."""
-        for service in difference.added:
-            self.services.setdefault(service, ServiceRecord(services[service]))
-        self.index(services)
-        for service in difference.removed:
-            reconfigure.retire(self._steps, self.services[service], now)
-        for at, service in enumerate(difference.changed):
-            place = at / len(difference.changed)
-            reconfigure.change(self._steps, self.services[service], services[service], now, place)
-        for service in difference.added:
-            record = self.services[service]
-            if record.retired:  # it was taken out and is not gone yet
-                reconfigure.change(self._steps, record, services[service], now, 0.0)
-            else:
-                warm.look(self._steps, record, now)
-        order = {name: at for at, name in enumerate(services)}
-        for name in sorted(self.services, key=lambda name: order.get(name, len(order))):
-            self.services[name] = self.services.pop(name)  # the order that people wrote
+        reconfigure.take(self._steps, self.services, services, difference, now)
         return self._steps.take()
 
     def forget(self, service: ServiceId) -> None:
@@ -237,7 +207,8 @@ class World:
         record = self.services.get(service)
         if record is not None and record.retired:
             del self.services[service]
-            self.index()
+            self._steps.services = self.services
+        self._steps.dependants = dependencies.index(self.services)
 
     # -- the hot path --------------------------------------------------------------------------
 

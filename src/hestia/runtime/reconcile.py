@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hestia.core import lifecycle as lc
 from hestia.core.errors import EngineError, HestiaError, StartFailed, UpstreamDisconnected
 from hestia.core.lifecycle import State
-from hestia.core.model import InstanceId, InstanceKey, ServiceId
+from hestia.core.model import External, InstanceId, InstanceKey, ServiceId
 from hestia.core.ports import Engine, Observed, Presence
 from hestia.core.records import Slot
 from hestia.core.steps import SERVED_STABLE
@@ -151,6 +151,8 @@ class Watcher:
             if not watched and slot.state not in (State.COLD, State.FAILED):
                 continue
             if slot.settings.managed and self._is_pending(slot.settings.engine):
+                continue
+            if slot.settings.managed and record.settings.external is External.IGNORE:
                 continue
             key = slot.key(self._world.gateway)
             found = await self._jobs.look(record.settings, slot.settings)

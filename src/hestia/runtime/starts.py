@@ -27,7 +27,7 @@ from hestia.core.errors import (
     StartTimeout,
     StoreUnavailable,
 )
-from hestia.core.model import Endpoint, InstanceKey, InstanceSettings, ServiceSettings
+from hestia.core.model import Endpoint, External, InstanceKey, InstanceSettings, ServiceSettings
 from hestia.core.ports import (
     Engine,
     Found,
@@ -273,12 +273,12 @@ class Jobs:
         endpoint = parse_base_url(instance.base_url)
         target = target_for(endpoint, instance.health_url, tls_verify=service.tls_verify)
         answer = await ask(target, timeout=LOOK_TIMEOUT)
-        if answer.ready:
+        if answer.ready and service.external is External.ADOPT:
             self._event(lc.EngineStarted, job.key, handle={}, endpoint=endpoint, external=True)
             job.clock.finish(asyncio.get_running_loop().time())
             self._event(lc.ProbePassed, job.key)
             return True
-        if answer.status or "closes them at once" in answer.text:
+        if answer.ready or answer.status or "closes them at once" in answer.text:
             raise EngineRefused(
                 f"Something else already listens at {endpoint}: the probe got {answer.text}.",
                 permanent=False,
