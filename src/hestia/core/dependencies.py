@@ -64,10 +64,13 @@ def became_hot(steps: Steps, record: ServiceRecord, now: float) -> None:
         begin(steps, slot, now)
 
 
-def failed(steps: Steps, slot: Slot, error: HestiaError, now: float) -> None:
-    """An instance of what others wait for failed: on to the next one, or they fail with it."""
+def failed(steps: Steps, slot: Slot, error: HestiaError, now: float, *, final: bool = False) -> None:
+    """An instance of what others wait for failed: on to the next one, or they fail with it.
+
+    final: somebody stopped the service, so that the others do not begin instead.
+    """
     record = slot.service
-    others = [
+    others = not final and [
         other
         for other in record.slots.values()
         if other is not slot

@@ -254,7 +254,7 @@ class Steps:
                     dependencies.failed(self, slot, record.error, now)
             case Do.REFUSE_WAITERS:
                 stopped = reasons.stopped_while_starting(record.service)
-                dependencies.failed(self, slot, stopped, now)
+                dependencies.failed(self, slot, stopped, now, final=True)
                 for waiter in slot.service.queue:  # none goes on to the next candidate: that stops as well
                     if record.id in waiter.candidates:
                         self.refuse(slot.service, waiter, stopped)

@@ -240,3 +240,11 @@ def test_sf12_a_reload_that_takes_a_need_away_lets_the_start_go_on() -> None:
     reload(runtime, service(id=DB), service(id=LEFT))
     ready(runtime, LEFT)
     assert guest.lease
+
+
+def test_sf12_a_stop_of_what_is_needed_begins_none_of_its_other_instances() -> None:
+    runtime = PaperRuntime(service(A, B, id=DB), needs(LEFT, DB))
+    guest = runtime.join(service=LEFT)
+    runtime.stop(DB)
+    assert "was stopped while it started" in told(guest)
+    assert runtime.state(B, DB) is State.COLD
