@@ -1,8 +1,8 @@
-"""Which test shows which requirement of the data path: `requirements.py [ID …]`.
+"""Which test shows which requirement of the data path and the life cycle: `requirements.py [ID …]`.
 
-Owns the map. Ids stand in tests/requirements/proxy.txt; a test claims one by its name (`test_cp_08_…`,
-`test_t_cp_09_…`) or in its docstring (`CP-08`, `T-CP-09`), or in that of its class. What no test claims must
-stand in tests/requirements/elsewhere.txt with its reason; anything else is a gap, and the exit code is 1.
+Owns the map. Ids stand in proxy.txt and lifecycle.txt in tests/requirements; a test claims one by its name
+(`test_cp_08_…`, `test_t_cp_09_…`) or in its docstring (`CP-08`, `T-CP-09`), or in that of its class. What no
+test claims must stand in elsewhere.txt with its reason; anything else is a gap, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "tests" / "requirements"
+LISTS = ("proxy.txt", "lifecycle.txt")
 BINDING = ("MUST", "SHOULD")
 LINE = re.compile(r"([A-Z]{2}-\d{2}) (MUST|SHOULD|MAY|-) (.+?) \|(.*)")
-IN_NAME = re.compile(r"test_(t_)?([a-z]{2})_(\d{2})((?:_and_\d{2})*)(?=_|$)")
+IN_NAME = re.compile(r"test_(t_)?([a-z]{2})_?(\d{2})((?:_and_\d{2})*)(?=_|$)")
 IN_TEXT = re.compile(r"\b(?:T-)?[A-Z]{2}-\d{2}\b")
 
 Claims = dict[str, list[str]]  # id → tests
@@ -37,11 +38,12 @@ class Requirement:
 def requirements() -> dict[str, Requirement]:
     """Every requirement by id. Raises SystemExit on a line that is none."""
     found: dict[str, Requirement] = {}
-    for line in _lines(FOLDER / "proxy.txt"):
-        match = LINE.fullmatch(line)
-        if match is None or match[1] in found:
-            raise SystemExit(f"proxy.txt: not a requirement, or one seen before: {line}")
-        found[match[1]] = Requirement(match[1], match[2], match[3], match[4].split())
+    for name in LISTS:
+        for line in _lines(FOLDER / name):
+            match = LINE.fullmatch(line)
+            if match is None or match[1] in found:
+                raise SystemExit(f"{name}: not a requirement, or one seen before: {line}")
+            found[match[1]] = Requirement(match[1], match[2], match[3], match[4].split())
     return found
 
 

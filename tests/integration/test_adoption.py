@@ -225,6 +225,38 @@ async def test_ad_03_left_alone_by_policy_is_said_once(caplog: pytest.LogCapture
         assert len(told) == 1
 
 
+async def test_ad_19_one_question_for_any_number_of_services() -> None:
+    """Each of them is then probed, and looked at once before it is hot."""
+    services = [fake_service(f"s{number}") for number in range(40)]
+    store = MemoryStore()
+    async with FakeMachine() as machine:
+        engine = FakeEngine(machine, listening=True)
+        async with bare_gateway(engine, *services, store=store, killed=True) as bare:
+            for one in services:
+                bare.requests.send(str(one.id), one.id)
+            await bare.requests.answered(40)
+        engine = FakeEngine(machine, listening=True)
+        async with bare_gateway(engine, *services, store=store) as bare:
+            for one in services:
+                await bare.until_state("hot", str(one.id))
+            assert engine.calls.count("discover") == 1
+            assert sum(call.startswith("inspect") for call in engine.calls) <= 40
+            assert engine.starts == []
+
+
+async def test_id_04_looking_at_it_is_no_use() -> None:
+    async with FakeMachine() as machine, bare_gateway(FakeEngine(machine, listening=True)) as bare:
+        bare.requests.send("first")
+        await bare.requests.answered(1)
+        use = bare.gateway.world.slot(A, InstanceId("a")).use
+        assert use is not None
+        before = use.last_used
+        await bare.gateway.status(A)
+        await bare.gateway.statuses()
+        await bare.gateway.sweep.look(note=True, ask=True)
+        assert use.last_used == before
+
+
 # -- the sweep ---------------------------------------------------------------------------------
 
 

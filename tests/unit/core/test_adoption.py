@@ -74,8 +74,17 @@ def test_ad_12_use_begins_another_grace() -> None:
     assert grace_left(fact, 1, 1010.0, 1030.0) is None, "it was used since"
     assert grace_left(fact, 2, 900.0, 1030.0) is None, "of another generation"
     assert grace_left(fact, 1, 900.0, 1061.0) is None, "it is over"
-    assert grace_left(fact, 1, 900.0, 10.0) is None, "CK-03: the clock was set back"
     assert grace_left({"generation": 1, "until": "x"}, 1, None, 10.0) is None
+
+
+def test_ck_03_instants_of_a_wrong_clock_are_clamped() -> None:
+    """The clock was far ahead when they were written: nothing is locked for days, nothing stays for ever."""
+    assert grace_left(grace_of(1, 1000.0), 1, 900.0, 10.0) is None
+    year = 365 * 86400.0
+    ahead = {"failures": [year], "retry_at": year, "open": True, "trips": 1}
+    backoff = backoff_of(ahead, now=1000.0, wall=10.0)
+    assert backoff.retry_at <= 1000.0 + 3600.0
+    assert backoff.failures == (1000.0,)
 
 
 def test_ad_10_what_is_unknown_refuses_until_it_is_known() -> None:

@@ -221,7 +221,10 @@ TestRestartWalk = RestartWalk.TestCase
 @pytest.mark.fuzz
 @pytest.mark.timeout(3600)
 def test_ten_thousand_events_over_restarts() -> None:
-    """200 walks of 60 steps. HESTIA_FUZZ_SEED chooses others; a walk that fails is printed, shortened."""
+    """SF-09: everybody is answered, in 200 walks of 60 steps.
+
+    HESTIA_FUZZ_SEED chooses others; a walk that fails is printed, shortened.
+    """
     word = os.environ.get("HESTIA_FUZZ_SEED", "hestia")
     RestartWalk.steps.clear()
     walk = seed(zlib.crc32(word.encode()))(RestartWalk)
