@@ -166,6 +166,33 @@ async def test_t_ca_07_an_answer_with_close_during_the_upload_ends_what_goes_ups
     upstream.connections[0].close()
 
 
+async def test_ca_07_an_answer_with_close_but_no_length_may_be_made_of_the_rest_of_the_body(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient, leaks: None
+) -> None:
+    """gunicorn's plain workers always say `close`, and an application may answer as it reads (SB-08)."""
+    whole_body = asyncio.Event()
+    start = head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked"), ("Connection", "close")])
+    upstream = await raw(
+        [
+            step.get_head(),
+            step.send(start + chunk(b"first")),
+            step.wait_for(whole_body),
+            step.send(chunk(b"last") + LAST_CHUNK),
+            step.until_gone(),
+        ]
+    )
+    client = await connect(await gateway(a=upstream))
+    whole = request("POST", S + "/x", body=b"a" * 1000 + b"b" * 100_000)
+    await client.send(whole[:-100_000])
+    await client.head("POST")
+    await client.send(whole[-100_000:])
+    await upstream.until(lambda: upstream.requests[0].complete, "the whole body")
+    whole_body.set()
+    response = await client.body()
+    assert (response.complete, bytes(response.body)) == (True, b"firstlast")
+    assert bytes(upstream.requests[0].body).endswith(b"b" * 100_000)
+
+
 async def test_ca_07_a_2xx_that_ends_before_the_upload_leaves_the_rest_unsent(
     raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient
 ) -> None:

@@ -135,6 +135,13 @@ def _fields(headers: object, written: str) -> list[tuple[str, str]]:
             f"The body field headers is {quoted(written)}; expected an object of names and values.",
             remedy='write it like {"accept": "application/json"}',
         )
+    try:
+        _scan(written)
+    except json.JSONDecodeError as exc:  # a name that is there twice: one of its values would be lost (SS-08)
+        raise BadRequest(
+            f"In the body field headers {exc.msg}.",
+            remedy='write several values of one name as a list: {"accept": ["a", "b"]}',
+        ) from exc
     fields: list[tuple[str, str]] = []
     for name, value in headers.items():
         values = value if isinstance(value, list) else [value]
@@ -155,7 +162,9 @@ def _body(value: object, written: str) -> tuple[bytes | None, str]:
         return _encoded(value), "text/plain; charset=utf-8"
     if isinstance(value, dict) and list(value) == ["base64"]:
         try:
-            return base64.b64decode(str(value["base64"]), validate=True), ""
+            if not isinstance(value["base64"], str):
+                raise ValueError("it is no string")
+            return base64.b64decode(value["base64"], validate=True), ""
         except (binascii.Error, ValueError) as exc:
             raise BadRequest(
                 f"The body field body.base64 is not base64: {exc}.",

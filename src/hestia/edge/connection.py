@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import select
 from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
@@ -19,7 +18,7 @@ from hestia.edge.pending import Exchange, Pending
 from hestia.edge.reader import RequestReader
 from hestia.http1.framing import NO_BODY
 from hestia.http1.heads import Request
-from hestia.http1.sockets import keep_alive, reset_on_close
+from hestia.http1.sockets import hung_up, keep_alive, reset_on_close
 
 log = logging.getLogger(__name__)
 
@@ -495,12 +494,3 @@ def plain_address(host: str) -> str:
     """Without zone (FW-07); an IPv4 client of a socket for both kinds by its IPv4 address."""
     host = host.partition("%")[0]
     return host[7:] if host.startswith("::ffff:") and "." in host else host
-
-
-def hung_up(fd: int) -> bool:
-    """Whether the peer has closed or reset, on a descriptor that the loop does not read now."""
-    if fd < 0:
-        return False
-    poll = select.poll()
-    poll.register(fd, select.POLLRDHUP)
-    return bool(poll.poll(0))

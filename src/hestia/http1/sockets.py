@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 
@@ -21,3 +22,12 @@ def reset_on_close(transport: asyncio.Transport | None) -> None:
     sock = transport.get_extra_info("socket") if transport is not None else None
     if sock is not None and sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+
+
+def hung_up(fd: int) -> bool:
+    """Whether the peer has closed or reset, on a descriptor that the loop does not read now, or not yet."""
+    if fd < 0:
+        return False
+    poll = select.poll()
+    poll.register(fd, select.POLLRDHUP)
+    return bool(poll.poll(0))

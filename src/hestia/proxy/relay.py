@@ -27,6 +27,7 @@ from hestia.http1.framing import (
     last_chunk,
 )
 from hestia.http1.heads import Field, Request, Response
+from hestia.http1.sockets import hung_up
 from hestia.http1.upstream import UpstreamConnection
 from hestia.proxy import rewrite
 from hestia.proxy.buffers import SPOOL_LIMIT, Copy
@@ -108,7 +109,9 @@ class Relay(ABC):
         self._spool: list[bytes] = []
         self._spooled = 0
         self._unsent = 0  # bytes the upstream had not taken when the client was last paused
-        self._unwanted = False  # the service has refused the rest of the body by its answer (CA-07)
+        self._unwanted = (
+            False  # the service takes no more of the body: by its answer (CA-07), or it has closed
+        )
         self._copy: Copy | None = None  # of the body, while the request may be sent again
         self._rules: Rules | None = None
         self._kept: Kept | None = None  # an answer of the service, while another attempt is made
@@ -152,8 +155,9 @@ class Relay(ABC):
         if self._socket is not None:
             self._socket.from_client(data)
             return
+        first = not self._bytes_in
         self._bytes_in += len(data)
-        if self._unwanted:
+        if self._unwanted and self._head is not None:
             return
         if self._rules is not None and self._bytes_in > self._rules.max_body:
             self.fail(too_large(self._rules), keep=False)
@@ -169,6 +173,9 @@ class Relay(ABC):
             return
         if self._copy is not None:
             self._copy.add(data)
+        if self._unwanted or (not first and hung_up(connection.fd)):
+            self._unwanted = True  # a write that fails would end it before what it said is read (CA-06)
+            return
         if self.request.length == CHUNKED:
             data = b"".join(encode_chunk((data,)))
         connection.write(data)
@@ -269,7 +276,10 @@ class Relay(ABC):
         else:
             self._framing = UNTIL_CLOSE
             close = True
-        if self._client.body_open and (head.status >= 300 or b"close" in tokens(head.connection)):
+        if self._client.body_open and (
+            # An answer without a length may be made of what still comes. WSGI servers say `close` always.
+            head.status >= 300 or (length >= 0 and b"close" in tokens(head.connection))
+        ):
             close = self._unwanted = True
         self.request.keep_alive = not close
         if close:

@@ -63,6 +63,7 @@ class Resorts(Relay):
     def _rewind(self) -> None:
         """The next attempt begins with the same body, and its waits have deadlines of their own (CQ-08)."""
         self._deadline = NEVER
+        self._unwanted = False
         copy, self._copy = self._copy, None
         if copy is not None:
             parts = copy.parts

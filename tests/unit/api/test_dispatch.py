@@ -114,6 +114,11 @@ async def test_ca_01_a_caller_that_leaves_cancels_it(api: FastAPI, dispatch: Fak
         ('{"serviceId":"x","method":"GET","path":"/","headers":{"a":["b",{}]}}', ['headers."a"']),
         ('{"serviceId":"x","method":"GET","path":"/","body":{"base64":"?"}}', ["body.base64"]),
         ('{"serviceId":"x","method":"GET","path":"/","body":{"base64":5}}', ["body.base64"]),
+        ('{"serviceId":"x","method":"GET","path":"/","body":{"base64":null}}', ["body.base64", "no string"]),
+        (
+            '{"serviceId":"x","method":"GET","path":"/","headers":{"a":"1", "a":"2"}}',
+            ["headers", '"a"', "twice"],
+        ),
         ('{"serviceId":"x","method":"GET","path":"/","body":"\\ud800"}', ["surrogate"]),
     ],
 )

@@ -9,11 +9,12 @@ import struct
 import pytest
 
 from hestia.core.errors import HestiaError
-from hestia.edge.connection import ClientConnection, hung_up
+from hestia.edge.connection import ClientConnection
 from hestia.edge.limits import PER_PEER
 from hestia.edge.pending import Exchange
 from hestia.edge.server import Door, EdgeServer
 from hestia.http1.heads import Request
+from hestia.http1.sockets import hung_up
 from hestia.runtime.tasks import Tasks
 from tests.fakes.facts import eventually
 
