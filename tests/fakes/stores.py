@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, cast
 
+from hestia.core.errors import StoreUnavailable
 from hestia.core.model import GatewayId, Retention
-from hestia.core.ports import Memory
+from hestia.core.ports import Memory, RequestEntry, StoredRow
 from hestia.store.database import Database
+from hestia.store.memory import MemoryStore
 from hestia.store.schema import STEPS, Step
 from hestia.store.sqlite import SqliteStore
 
@@ -24,6 +26,24 @@ class Opened(SqliteStore):
     """A store with what it knew when it was opened."""
 
     memory: Memory
+
+
+class UnreadableStore(MemoryStore):
+    """A store that cannot be read while `broken`."""
+
+    broken = False
+
+    async def events(self, **chosen: Any) -> list[StoredRow]:  # any of the port's filters, hence Any
+        self._look()
+        return await super().events(**chosen)
+
+    async def request(self, request_id: str) -> RequestEntry | None:
+        self._look()
+        return await super().request(request_id)
+
+    def _look(self) -> None:
+        if self.broken:
+            raise StoreUnavailable("The database cannot be read.", remedy="hestia db check")
 
 
 class SlowDisk(Database):

@@ -12,10 +12,11 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from hestia.api import dispatch, failures, gateway, metrics, services
+from hestia.api import dispatch, failures, gateway, metrics, past, services
 from hestia.api.boundary import Boundary
 from hestia.api.control import ConfigView, Control, Dispatch
 from hestia.api.documents import OpenApi, finish
+from hestia.api.past import Past
 from hestia.telemetry.metrics import Metrics
 
 DESCRIPTION = (
@@ -23,7 +24,7 @@ DESCRIPTION = (
     "health and configuration. Every error it makes is an `application/problem+json` document."
 )
 
-ROUTERS: Final = (services.router, dispatch.router, metrics.router, gateway.router)
+ROUTERS: Final = (services.router, dispatch.router, past.router, metrics.router, gateway.router)
 
 
 def create_api(
@@ -33,11 +34,13 @@ def create_api(
     version: str,
     config: Callable[[], ConfigView] = ConfigView,
     numbers: Metrics | None = None,
+    past: Past | None = None,
 ) -> FastAPI:
     """Build the application around one gateway.
 
     dispatch: makes the calls of `POST /v1/requests`. config: asked at each `GET /v1/config`; hides secrets
     itself. numbers: what the metrics show; they name the gateway's own paths by the routes that are here.
+    past: what was.
     """
     app = _assemble(version)
     app.state.metrics = numbers or Metrics(version=version)
@@ -45,6 +48,7 @@ def create_api(
     app.state.control = control
     app.state.config = config
     app.state.dispatch = dispatch
+    app.state.past = past
     return app
 
 
@@ -61,10 +65,11 @@ def _assemble(version: str) -> FastAPI:
         docs_url=None,  # Swagger UI and ReDoc load their scripts from a CDN
         redoc_url=None,
         redirect_slashes=False,  # Boundary takes a final slash off; a redirect would guess our own address
-        openapi_tags=[{"name": "services"}, {"name": "metrics"}, {"name": "gateway"}],
+        openapi_tags=[{"name": "services"}, {"name": "past"}, {"name": "metrics"}, {"name": "gateway"}],
     )
     for router in ROUTERS:
         app.include_router(router)
+    app.state.routes = [route for router in ROUTERS for route in router.routes]
     failures.install(app)
     app.add_middleware(Boundary)
     return app

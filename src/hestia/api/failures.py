@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from hestia.api import pages
@@ -61,6 +62,8 @@ def install(app: FastAPI) -> None:
         response = problem(_http(exc, request), request.scope)
         for name, value in (exc.headers or {}).items():
             response.headers[name] = value
+        if exc.status_code == 405:
+            response.headers["allow"] = _allowed(request)
         return response
 
     async def on_gone(request: Request, exc: Exception) -> Response:
@@ -85,7 +88,7 @@ def _http(exc: HTTPException, request: Request) -> HestiaError:
     """What the router found: no such path, no such method, or an unreadable request."""
     path = quoted(request.scope["path"])
     if exc.status_code == 405:
-        allowed = (exc.headers or {}).get("Allow", "another method")
+        allowed = _allowed(request)
         return MethodNotAllowed(
             f"{path} takes {allowed}, not {quoted(request.method)}.",
             remedy=f"Send the same call with {allowed}.",
@@ -94,6 +97,13 @@ def _http(exc: HTTPException, request: Request) -> HestiaError:
         paths = list(request.app.openapi()["paths"])
         return NotFound(f"There is nothing at {path}.", remedy=_way(request.scope["path"], paths))
     return BadRequest(f"{request.method} {path} could not be read: {quoted(str(exc.detail))}.")
+
+
+def _allowed(request: Request) -> str:
+    """The methods of every route of this path; the router names those of the first alone."""
+    routes: list[Route] = request.app.state.routes
+    partial = (route for route in routes if route.matches(request.scope)[0] is Match.PARTIAL)
+    return ", ".join(sorted({method for route in partial for method in route.methods or ()}))
 
 
 def _way(path: str, paths: Sequence[str]) -> str:

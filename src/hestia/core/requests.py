@@ -1,4 +1,4 @@
-"""What is known about a request at its end. Made once by the data path, read by logs and, later, by explain.
+"""What is known about a request at its end. Made once by the data path, read by logs, metrics and explain.
 
 A tuple of plain values: it holds nothing of the exchange alive, and the collector does not look into it.
 """
@@ -8,13 +8,36 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+class Step(NamedTuple):
+    """Something on the way of a request that did not go straight through. Instants are loop-clock seconds.
+
+    what: `queued`, `granted`, `knock` (nobody listens yet), `failed` (an attempt), `stale` (its pooled
+    connection had ended), `fallback`,
+    `kept` (the service's last answer is passed on after all), `refused`, `end`. leased, connected, head: of
+    the attempt, 0.0 where it did not get there. ahead: who waited before it. text, remedy: why, in words.
+    """
+
+    what: str
+    at: float
+    instance: str = ""
+    generation: int = 0
+    leased: float = 0.0
+    connected: float = 0.0
+    head: float = 0.0
+    ahead: int = 0
+    text: str = ""
+    remedy: str = ""
+
+
 class RequestRecord(NamedTuple):
     """at: wall-clock seconds at the end. service: "" for the gateway's own. route: kind of the match
     (`prefix`, `host`, `port`, `control`), `none` where it was refused before. target: raw, query included.
     status: 0 when none was sent, 499 for a client that left. bytes_*: of bodies. *_ms: milliseconds, 0.0
     where that part did not happen. attempts: tries upstream. reused: the last one was on a pooled
     connection. aborted: side that broke the exchange off (`client`, `upstream`, `gateway`), or "".
-    code: of the problem, or "". fallback: the last try was at `fallback_url`.
+    code: of the problem, or "". fallback: the last try was at `fallback_url`. instance, generation: where it
+    was sent last; "" and 0 where it never was. steps: empty for what went straight through; else in order,
+    the last one is `end`.
     """
 
     at: float
@@ -35,6 +58,9 @@ class RequestRecord(NamedTuple):
     aborted: str = ""
     code: str = ""
     fallback: bool = False
+    instance: str = ""
+    generation: int = 0
+    steps: tuple[Step, ...] = ()
 
     @property
     def path(self) -> str:

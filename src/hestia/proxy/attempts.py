@@ -140,6 +140,8 @@ class Attempts(Resorts):
             return
         if error.cause == "refused" and clock() - lease.use.hot_since < REFUSED_AFTER_HOT:
             self._attempts -= 1
+            if self._steps is None or self._steps[-1].what != "knock":
+                self._note("knock", text=error.detail)
             self._timer = self._path.later(REFUSED_PAUSE, self._knock)
             return
         self._path.leases.connect_failed(lease, error)
@@ -290,6 +292,7 @@ class Attempts(Resorts):
             attempts=self._attempts,
         )
         if told is Verdict.FRESH:
+            self._note("stale", text=error.detail)
             self._rewind()
             self._attempts -= 1  # a stale connection is not the instance's failure
             self.reused = False
@@ -315,6 +318,7 @@ class Attempts(Resorts):
             failure.value,
             extra={"event_type": "retry", "service_id": settings.id, "request_id": self.request_id},
         )
+        self._note("failed", text=error.detail)
         self._give_back(lease, error)
         self._rewind()
         if pause:

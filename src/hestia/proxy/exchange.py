@@ -112,6 +112,7 @@ class Exchange(Attempts):
             return
         settings = match.route.settings
         limit = self.started + settings.wait_limit
+        self._note("queued", ahead=self._path.leases.queued(match.route.service))
         waiter = self._path.leases.wait(
             match.route.service,
             self._granted,
@@ -129,6 +130,7 @@ class Exchange(Attempts):
             if self._ended:
                 self._path.release(outcome)
             else:
+                self._note("granted")
                 self._leased(outcome, self._path.clock())
         else:
             self._refused(outcome)
@@ -285,6 +287,7 @@ class Exchange(Attempts):
         if self._match is not None and self._match.route is not None:
             error.service_id = error.service_id or self._match.route.service
         error.attempts = self._attempts or None
+        self._note("refused", text=error.detail, remedy=error.remedy)
         self._out.clear()
         status, fields, body = self._path.problem(error, self.id)
         self.status, self.code = status, error.code

@@ -1,19 +1,17 @@
 """Both bodies of one exchange on their way: read by read, with back-pressure both ways.
 
-Owns what is written to either side once there is a connection, and the record of the request. Which
-connection, how often to try and how it all ends is `exchange`'s business.
+Owns what is written to either side once there is a connection. Which connection, how often to try and how it
+all ends is `exchange`'s business.
 Source: proxy-semantics BF, NB, SB, UP-01, CA-07.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from hestia.core.errors import BodyTooLarge, GatewayOverloaded, HestiaError
 from hestia.core.lease import Lease
-from hestia.core.requests import RequestRecord
-from hestia.core.routing import Match
 from hestia.core.rules import Rules
 from hestia.edge.pending import cost
 from hestia.http1.fields import may_trail, tokens
@@ -32,7 +30,7 @@ from hestia.http1.upstream import UpstreamConnection
 from hestia.proxy import rewrite
 from hestia.proxy.buffers import SPOOL_LIMIT, Copy
 from hestia.proxy.kept import Kept
-from hestia.proxy.rewrite import Upstream
+from hestia.proxy.noted import Noted
 
 if TYPE_CHECKING:
     from hestia.edge.connection import ClientConnection
@@ -42,30 +40,23 @@ if TYPE_CHECKING:
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds for the answer to a WebSocket handshake (TO-13)
 BODY_GAP: Final = 600.0  # seconds between reads of an answer (TO-08)
 NEVER: Final = float("inf")
-_new_record: Final = tuple.__new__  # a fifth of what the class's own call costs
 
 
-class Relay(ABC):
+class Relay(Noted):
     """The part of an exchange that moves bytes. Slots by stage."""
 
     __slots__ = (
-        "_attempts",
-        "_bytes_in",
-        "_bytes_out",
         "_client",
         "_connection",
         "_copy",
         "_deadline",
         "_end_of_body",
-        "_fallback",
         "_framing",
         "_given",
         "_head",
         "_kept",
         "_lease",
-        "_match",
         "_out",
-        "_path",
         "_rules",
         "_socket",
         "_spool",
@@ -73,18 +64,7 @@ class Relay(ABC):
         "_unsent",
         "_unwanted",
         "_upgrade",
-        "_upstream",
-        "aborted",
-        "code",
         "host",
-        "id",
-        "request",
-        "reused",
-        "started",
-        "status",
-        "t_connected",
-        "t_head",
-        "t_leased",
     )
 
     def __init__(self, path: DataPath, client: ClientConnection, request: Request) -> None:
@@ -102,8 +82,8 @@ class Relay(ABC):
         self.reused = False
         self._attempts = 0
         self._bytes_in = self._bytes_out = 0
-        self._match: Match | None = None
-        self._upstream: Upstream | None = None
+        self._match = None
+        self._upstream = None
         self._lease: Lease | None = None
         self._connection: UpstreamConnection | None = None
         self._spool: list[bytes] = []
@@ -115,7 +95,7 @@ class Relay(ABC):
         self._copy: Copy | None = None  # of the body, while the request may be sent again
         self._rules: Rules | None = None
         self._kept: Kept | None = None  # an answer of the service, while another attempt is made
-        self._fallback: HestiaError | None = None  # why it went to the fallback; None while it did not
+        self._fallback = self._steps = None
         self._given = False  # something of an answer was given to the client
         self._end_of_body = request.length == NO_BODY
         self._head: Response | None = None
@@ -346,40 +326,6 @@ class Relay(ABC):
                     self._deadline = self._path.clock() + BODY_GAP  # TO-16: the pause does not count
             else:
                 self._connection.pause()
-
-    # -- the record ----------------------------------------------------------------------------
-
-    @property
-    def request_id(self) -> str:
-        return self.id.decode("latin-1")
-
-    def record(self, at: float, now: float) -> RequestRecord:
-        """What is known at the end. at: wall-clock seconds. now: loop-clock seconds."""
-        match, started = self._match, self.started
-        leased, connected, head = self.t_leased, self.t_connected, self.t_head
-        return _new_record(
-            RequestRecord,
-            (
-                at,
-                match.route.service if match is not None and match.route is not None else "",
-                self.id,
-                self.request.method,
-                match.kind if match is not None else "none",
-                self.request.target,
-                self.status,
-                self._bytes_in,
-                self._bytes_out,
-                (leased - started) * 1000 if leased else 0.0,
-                (connected - (leased or started)) * 1000 if connected else 0.0,
-                (head - connected) * 1000 if head else 0.0,
-                (now - started) * 1000,
-                self._attempts,
-                self.reused,
-                self.aborted,
-                self.code,
-                self._fallback is not None,
-            ),
-        )
 
 
 def too_large(rules: Rules) -> BodyTooLarge:

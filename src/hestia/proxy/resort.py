@@ -97,6 +97,7 @@ class Resorts(Relay):
             error.detail,
             extra={"event_type": "retry_failed", "request_id": self.request_id},
         )
+        self._note("kept", text=error.detail)
         self._upstream, self._fallback = kept.upstream, None
         self._connection = connection = kept.hand_over(self)
         if connection is not None:
@@ -117,6 +118,7 @@ class Resorts(Relay):
             return False
         if self._ended:
             return False
+        self._note("fallback", text=error.detail)
         self._fallback = error
         if self._lease is not None:
             self._give_back(self._lease, error)

@@ -25,10 +25,24 @@ _REFRESH: Final = re.compile(rb"(?i)^([^;,]*[;,][ \t]*url[ \t]*=[ \t]*['\"]?)([^
 class Upstream:
     """What is the same for every request to one generation of one instance over one kind of route."""
 
-    __slots__ = ("base", "endpoint", "host", "origin", "prefix", "prefix_line", "preserve", "shelf")
+    __slots__ = (
+        "base", "endpoint", "generation", "host", "instance", "origin", "prefix", "prefix_line", "preserve",
+        "shelf",
+    )  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, route: Route | None, kind: RouteKind, shelf: Shelf) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        route: Route | None,
+        kind: RouteKind,
+        shelf: Shelf,
+        *,
+        instance: str = "",
+        generation: int = 0,
+    ) -> None:
         self.endpoint = endpoint
+        self.instance = instance
+        self.generation = generation
         self.shelf = shelf
         self.base = endpoint.base_path.encode("latin-1")
         policy = route.settings.host_header if route is not None else HostHeader.PRESERVE

@@ -229,17 +229,17 @@ class DataPath:
         exchange.answer(308, [(b"location", path + b"/" + mark + query)])
 
     def upstreams(self, lease: Lease, match: Match) -> tuple[Upstream, Upstream]:
-        """What is the same for every request to this generation: over a prefix, and over a host or port.
-
-        A request that came before the last reload has it of its own settings; nobody after it does.
-        """
+        """What is the same for every request to this generation: over a prefix, and over a host or port."""
         assert match.route is not None
-        shelf = self.pool.shelf(lease.use.key)
+        key = lease.use.key
+        shelf = self.pool.shelf(key)
         pair = tuple(
-            Upstream(lease.endpoint, match.route, kind, shelf) for kind in (RouteKind.PREFIX, RouteKind.HOST)
+            Upstream(
+                lease.endpoint, match.route, kind, shelf, instance=key.instance, generation=key.generation
+            )
+            for kind in (RouteKind.PREFIX, RouteKind.HOST)
         )
-        if self._table.has(match.route):
-            lease.use.data = pair
+        lease.use.data = pair
         return pair  # type: ignore[return-value]  # two by construction
 
     def fallback(self, match: Match, route: Route) -> Upstream:
@@ -249,9 +249,8 @@ class DataPath:
         if upstream is None:
             key = InstanceKey(GatewayId("fallback"), route.service, InstanceId("fallback"), 0)
             endpoint = parse_base_url(route.settings.fallback_url)
-            upstream = Upstream(endpoint, route, match.kind, self.pool.shelf(key))
-            if self._table.has(route):
-                self._fallbacks[place] = upstream
+            upstream = Upstream(endpoint, route, match.kind, self.pool.shelf(key), instance=key.instance)
+            self._fallbacks[place] = upstream
         return upstream
 
     def may_retry(self, lease: Lease) -> bool:

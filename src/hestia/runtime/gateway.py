@@ -12,7 +12,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime
 
 from hestia.core.difference import Difference
@@ -103,6 +103,8 @@ class Gateway:
         )
         self._perform = self._performer.perform
         self.happened = self._performer.happened
+        self.note = self._performer.note  # an event that is no transition
+        self.feed = self._performer.feed
         self.release = self._performer.release
         self.released = self._performer.released
         self._watcher = Watcher(
@@ -146,11 +148,22 @@ class Gateway:
         self._tasks.spawn(self.sweep.run(), "sweep")
         self._perform(self.world.look_at_calendars(self._clock()))
 
-    def reconfigure(self, new: Settings, found: Difference) -> None:
+    def reconfigure(self, new: Settings, found: Difference, *, actor: str) -> None:
         """Take new settings: only services that differ are touched. found: how they differ."""
         self.settings = new
-        self._performer.adoption.orphans.policy = new.gateway.orphan_policy
         self._perform(self.world.reconfigure(new.services, found, self._clock()))
+        self.note(
+            "ConfigReloaded",
+            cause="config",
+            actor=actor,
+            data={
+                "added": list(found.added),
+                "removed": list(found.removed),
+                "changed": list(found.changed),
+                "gateway": list(found.gateway),
+                "needs_restart": list(found.waiting),
+            },
+        )
 
     def use_engine(self, name: str, engine: Engine) -> None:
         """An engine that a new configuration needs."""
@@ -162,10 +175,6 @@ class Gateway:
     def engines(self) -> Collection[str]:
         """Names of those that are there."""
         return self._engines.keys()
-
-    def note(self, event: str, *, cause: str, actor: str = "", data: Mapping[str, object] = {}) -> None:
-        """Write down something that is no transition of an instance."""
-        self._performer.note(event, cause=cause, actor=actor, data=data)
 
     # -- the data path -------------------------------------------------------------------------
 
@@ -225,10 +234,8 @@ class Gateway:
     def connect_failed(self, lease: Lease, error: HestiaError) -> None:
         """Nobody listens where a lease points. What nobody here started is gone then; else look."""
         key = lease.use.key
-        if not self.world.is_current(key):
-            return
         slot = self.world.slot(key.service, key.instance)
-        if slot.state is not State.HOT:
+        if not self.world.is_current(key) or slot.state is not State.HOT:
             return
         if slot.record.external or not slot.settings.managed:
             gone = UpstreamDisconnected(error.detail, cause="refused", service_id=key.service)
@@ -337,6 +344,7 @@ class Gateway:
     def drain(self) -> None:
         """Answer the queue and let nothing start any more (DR-03, ID-17)."""
         self._draining = True
+        self.feed.close()
         self._perform(self.world.refuse_all(self._going_down("")))
 
     async def stop_all(self, *, timeout: float, everything: bool = False) -> list[str]:

@@ -12,6 +12,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from hestia.core import effects as fx
 from hestia.core import lifecycle as lc
@@ -19,11 +20,12 @@ from hestia.core.errors import HestiaError, NotFound, QueueTimeout
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
 from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
-from hestia.core.ports import Engine, Found, Handle, Observed, Presence, Recorder, Row, Store
+from hestia.core.ports import Engine, Found, Handle, Observed, Presence, Recorder, Row, Store, StoredRow
 from hestia.core.queue import Outcome, Waiter
 from hestia.core.world import World
 from hestia.runtime.adoption import Adoption, missed, not_known
 from hestia.runtime.busy import BusyProbes
+from hestia.runtime.feed import Feed
 from hestia.runtime.history import History, StageClock
 from hestia.runtime.memory import fact_of, fact_of_spent, keep_move, name_of
 from hestia.runtime.starts import Jobs, StartJob
@@ -32,6 +34,7 @@ from hestia.runtime.tasks import Tasks
 log = logging.getLogger(__name__)
 
 LONGEST_TIMER = 20 * 86400.0  # seconds; longer ones are looked at again then (CK-11)
+_NOTHING: Final[Mapping[str, object]] = {}
 TimerKey = tuple[ServiceId, InstanceId | None, fx.Timer]
 
 
@@ -75,6 +78,7 @@ class Performer:
         self.starts = starts
         self.handles: dict[tuple[ServiceId, InstanceId], Handle] = {}
         self.changed = asyncio.Event()
+        self.feed = Feed()
         self._used: dict[InstanceKey, float] = {}  # last use as it is stored, loop-clock seconds
         self.adoption = Adoption(
             world,
@@ -312,13 +316,23 @@ class Performer:
             f"stop {key}",
         )
 
-    def note(self, event: str, *, cause: str, actor: str, data: Mapping[str, object]) -> None:
+    def note(
+        self,
+        event: str,
+        *,
+        cause: str,
+        actor: str = "",
+        service: str = "",
+        instance: str = "",
+        generation: int = 0,
+        data: Mapping[str, object] = _NOTHING,
+    ) -> None:
         """Write down something that is no transition of an instance."""
         row = Row(
             at=time.time(),
-            service="",
-            instance="",
-            generation=0,
+            service=service,
+            instance=instance,
+            generation=generation,
             event=event,
             before="",
             after="",
@@ -326,8 +340,12 @@ class Performer:
             actor=actor,
             data=data,
         )
-        self._store.append(row)
+        self._write(row)
+
+    def _write(self, row: Row) -> None:
+        number = self._store.append(row)
         self._recorder.transition(row)
+        self.feed.push(StoredRow(number, row))
 
     def _moved(self, moved: fx.Moved) -> None:
         """One transition: remember what is worth it, write its one row (INV-9)."""
@@ -358,8 +376,7 @@ class Performer:
         )
         if keep_move(self._store, moved, stuck=slot.record.stuck):
             self._used.pop(key, None)
-        self._store.append(row)
-        self._recorder.transition(row)
+        self._write(row)
         self.changed.set()
 
     def _remember_start(self, place: tuple[ServiceId, InstanceId], job: StartJob | None) -> None:

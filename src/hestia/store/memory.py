@@ -82,11 +82,13 @@ class MemoryStore:
         if self._open:
             self._ledger.fact(kind, name, value)
 
-    def append(self, row: Row) -> None:
-        """Add one event to the timeline."""
-        if self._open:
-            self._last += 1
-            self._rows.append(StoredRow(self._last, row))
+    def append(self, row: Row) -> int:
+        """Add one event to the timeline; its number."""
+        if not self._open:
+            return 0
+        self._last += 1
+        self._rows.append(StoredRow(self._last, row))
+        return self._last
 
     def record(self, entry: RequestEntry) -> None:
         """Keep what is known of a request."""

@@ -98,12 +98,13 @@ class Pending:
                 self._facts.add((kind, name))
                 self._soon()
 
-    def append(self, row: Row) -> None:
+    def append(self, row: Row) -> int:
         with self._changed:
             self.lost += len(self._rows) == self._rows.maxlen
             self._last += 1
             self._rows.append(StoredRow(self._last, row))
             self._soon()
+            return self._last
 
     def record(self, entry: RequestEntry) -> None:
         with self._changed:

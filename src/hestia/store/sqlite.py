@@ -138,10 +138,9 @@ class SqliteStore:
         if self._open:
             self._pending.fact(kind, name, value)
 
-    def append(self, row: Row) -> None:
-        """Add one event to the timeline."""
-        if self._open:
-            self._pending.append(row)
+    def append(self, row: Row) -> int:
+        """Add one event to the timeline; its number."""
+        return self._pending.append(row) if self._open else 0
 
     def record(self, entry: RequestEntry) -> None:
         """Keep what is known of a request."""

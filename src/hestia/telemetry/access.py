@@ -70,9 +70,8 @@ def json_renderer() -> Render:
     second, texts = _Second(), _Texts()
 
     def render(record: RequestRecord) -> str:
-        at, service, request_id, method, route, target, status, *numbers, reused, aborted, code, fallback = (
-            record
-        )
+        (at, service, request_id, method, route, target, status,
+         *numbers, reused, aborted, code, fallback, _, _, _) = record  # fmt: skip
         return _JSON % (
             second.text(at),
             service,

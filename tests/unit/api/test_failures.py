@@ -134,7 +134,7 @@ async def test_large_body_is_refused(client: httpx.AsyncClient) -> None:
         ("GET", "/v1/services/ollama/start", "POST"),
         ("DELETE", "/v1/services/ollama/status", "GET"),
         ("POST", "/healthz", "GET"),
-        ("GET", "/v1/requests", "POST"),
+        ("DELETE", "/v1/requests", "GET, POST"),
     ],
 )
 async def test_wrong_method_is_405_with_the_right_one(
@@ -154,7 +154,7 @@ async def test_wrong_method_is_405_with_the_right_one(
         "/v1/services/ollama/stats",
         "/favicon.ico",
         "/v1/metric",
-        "/v1/events",
+        "/v1/event",
         "/v1/request",
         "/v1/strategies",
         "/v1/machines",

@@ -1,0 +1,112 @@
+"""Events as sentences: what happened, why, and who wanted it. Owns the words; every cause has some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from hestia.core.lifecycle import State
+from hestia.core.ports import Row
+
+CAUSES: Final[Mapping[str, str]] = {
+    "demand": "a request came",
+    "api": "asked for",
+    "restart": "restarted",
+    "keep_warm": "keep_warm says so",
+    "dependency": "another service needs it",
+    "idle": "nobody used it for its idle_timeout",
+    "outdated": "its settings have changed since it was started",
+    "busy_unknown": "its busy probe gave no answer for too long",
+    "config": "the configuration says so",
+    "shutdown": "the gateway ends",
+    "external": "somebody else started it",
+    "adopted": "an earlier gateway had started it",
+    "resumed": "an earlier gateway was stopping it",
+    "no_endpoint": "its address is not known any more",
+    "ended_while_away": "it had ended while no gateway looked",
+    "drain_given_up": "its requests did not end within drain_timeout",
+    "exited": "it ended by itself",
+    "refused": "nothing answers at its address any more",
+    "remembered": "it had failed before the gateway was restarted",
+    "unknown": "nobody can say whether it runs",
+}
+_VERBS: Final[Mapping[str, str]] = {
+    State.STARTING: "starts",
+    State.HOT: "is hot",
+    State.DRAINING: "takes no more requests, and ends when those open have ended",
+    State.STOPPING: "is being stopped",
+    State.COLD: "is cold",
+    State.FAILED: "has failed",
+}
+
+
+def sentence(row: Row) -> str:
+    """What an event says, without its time."""
+    if row.after:
+        return _moved(row)
+    said = _NOTES.get(row.event)
+    return said(row) if said is not None else f"{row.event}: {row.cause}"
+
+
+def cause_of(row: Row) -> str:
+    """The cause in words, with who wanted it."""
+    word, _, more = row.cause.partition(":")
+    words = CAUSES.get(word, row.cause)
+    if word in CAUSES and more:
+        words += f" ({more})"
+    if row.actor:
+        who = f"by the API, request {row.actor[4:]}" if row.actor.startswith("api:") else row.actor
+        words += f" ({who})"
+    return words
+
+
+def _moved(row: Row) -> str:
+    """`a takes no more requests …: nobody used it for its idle_timeout; 2 open`."""
+    name = row.service if row.instance in ("", row.service) else f"{row.service} ({row.instance})"
+    parts = [f"{name} {_VERBS.get(row.after, row.after)}"]
+    detail = str(row.data.get("detail") or "")
+    if detail:
+        parts.append(detail)
+    elif row.cause:
+        parts.append(cause_of(row))
+    text = ": ".join(parts)
+    if row.before == State.STARTING and row.after == State.HOT:
+        text += f", after {row.lasted:.1f} s"
+    elif row.before in (State.DRAINING, State.STOPPING) and row.after in (State.COLD, State.FAILED):
+        text += f", after {row.lasted:.1f} s of stopping"
+    if row.after in (State.DRAINING, State.STOPPING):
+        if count := row.data.get("open_leases"):
+            text += f"; {count} open"
+        if row.data.get("forced"):
+            text += "; by force"
+    return text
+
+
+def _attempt(row: Row) -> str:
+    return f"a request to {row.service} is sent again: {row.cause}"
+
+
+def _reloaded(row: Row) -> str:
+    names = ("added", "removed", "changed", "gateway", "needs_restart")
+    told = [f"{name} {', '.join(map(str, found))}" for name in names if (found := _list(row.data.get(name)))]
+    return f"the configuration was read again: {'; '.join(told) or 'nothing differs'}"
+
+
+def _list(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+_NOTES: Final[Mapping[str, Callable[[Row], str]]] = {
+    "RequestRetried": _attempt,
+    "RequestFellBack": lambda row: f"a request to {row.service} goes to its fallback: {row.cause}",
+    "ConfigReloaded": _reloaded,
+    "GatewayStarted": lambda row: f"the gateway started (version {row.data.get('version', '')})",
+    "GatewayEnded": lambda _: "the gateway ended",
+    "StoreTroubled": lambda row: f"the store cannot be written: {row.cause}",
+    "StoreRecovered": lambda _: "the store is written again",
+    "MachineSlept": lambda row: f"this machine was asleep for {row.data.get('slept_s', '?')} s",
+    "OrphanEnded": lambda row: f"something that no setting names any more was ended: {row.cause}",
+    "OrphanKept": lambda row: f"something runs that no setting names any more: {row.cause}",
+    "OrphanStays": lambda row: f"something that no setting names any more cannot be ended: {row.cause}",
+    "WatchdogReleased": lambda row: f"requests to {row.service} were answered long after their time",
+}
