@@ -20,20 +20,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hestia import __version__, running
 from hestia.api.application import create_api
-from hestia.api.control import ConfigRow, ConfigView
+from hestia.api.control import ConfigRow, ConfigView, Reload
 from hestia.api.past import Past
 from hestia.api.server import PATH_LIMIT, ControlServer
 from hestia.config import effective, load
+from hestia.core.difference import Difference
+from hestia.core.errors import ConfigError
 from hestia.core.model import Endpoint, Settings
 from hestia.core.ports import Engine, EngineContext, EnginePlugin, Recorder, Store
+from hestia.doors import Doors
 from hestia.edge.certificate import Certificate
 from hestia.edge.limits import OpenFiles, Room, open_files_at_start, open_files_limit
-from hestia.edge.server import SWEEP_INTERVAL, Door, EdgeServer
+from hestia.edge.server import SWEEP_INTERVAL, EdgeServer
 from hestia.engines.registry import EngineRegistry, load_engines
 from hestia.http1.pool import Pool
 from hestia.inward.dispatch import Dispatcher
 from hestia.proxy.buffers import Buffers
 from hestia.proxy.service import DataPath
+from hestia.reloading import Reloader, told
 from hestia.runtime.gateway import Gateway
 from hestia.runtime.records import Records, tell_events
 from hestia.runtime.tasks import Tasks
@@ -54,6 +58,11 @@ if TYPE_CHECKING:
 LOOKED_AT: Final = 12  # services whose address is looked at when the gateway says that it listens
 STOP_LIMIT: Final = 30.0  # seconds services get to stop at exit, their own grace included
 DRAIN_LIMIT: Final = 30.0  # seconds open exchanges get to finish (DR-02)
+
+
+def used_engines(settings: Settings) -> set[str]:
+    """Names of the engines that services have."""
+    return {one.engine for service in settings.services.values() for one in service.instances}
 
 
 OnStarted = Callable[["Hestia", Mapping[str, str]], None]
@@ -81,6 +90,7 @@ class Hestia:
         store: Store | None = None,
         recorder: Recorder | None = None,
         unix_path: str = "",
+        reload_from: Callable[[], Settings] | None = None,
     ) -> None:
         self.settings = settings
         self._access_stream = access_log
@@ -88,6 +98,8 @@ class Hestia:
         self._store: Store = store or store_for(settings.gateway)
         self._recorder: Recorder = recorder or LogRecorder()
         self._unix_path = unix_path
+        self._reload_from = reload_from
+        self._reloader: Reloader | None = None
         self._tasks = Tasks()
         self._state = StateFolder(settings.gateway.state_dir)
         self._cleanup = contextlib.AsyncExitStack()
@@ -119,8 +131,11 @@ class Hestia:
         cleanup.callback(past.close)
         metrics = self.metrics = self._make_metrics(past, clock)
         cleanup.callback(metrics.batches.close)
-        context = EngineContext(gateway_id, settings.state_dir, open_files_at_start())
-        engines = self._make_engines(context, {kept.intent.engine for kept in memory.kept})
+        self._context = EngineContext(gateway_id, settings.state_dir, open_files_at_start())
+        before = {kept.intent.engine for kept in memory.kept}
+        if before:
+            before &= self._known_engines()
+        engines = self._make_engines(used_engines(self.settings) | before)
         for engine in engines.values():
             cleanup.push_async_callback(engine.aclose)
         pool = Pool(spawn=self._tasks.spawn, clock=clock)
@@ -165,13 +180,15 @@ class Hestia:
             trust_unix=bool(self._unix_path),
             is_full=files.is_full,
         )
-        main = path(self.settings)
+        self._doors = doors = Doors(self.settings, path, unix_path=self._unix_path)
+        private = dispatcher.edge.unix_path
+        cleanup.callback(Path(private).unlink, missing_ok=True)
         self._edge = edge = EdgeServer(
-            [*self._doors(main, path), self._private_door(dispatcher, partial(path, budgets=main.budgets))],
-            refuse=main.refusal,
+            [*doors.all(), doors.private(private, dispatcher.seal)],
+            refuse=doors.main.refusal,
             clock=clock,
             spawn=self._tasks.spawn,
-            swept=(pool.sweep, dispatcher.pool.sweep, files.look, metrics.lag.look),
+            swept=(pool.sweep, dispatcher.pool.sweep, files.look, metrics.lag.look, *self._watch()),
             room=Room(open_files_limit(), settings.trusted_proxies),
             certificate=Certificate(settings.tls) if settings.tls is not None else None,
         )
@@ -189,16 +206,56 @@ class Hestia:
         files.look(clock())
         self.address = (self._unix_path, 0) if self._unix_path else edge.addresses()[0]
 
-    def _doors(self, main: DataPath, path: Callable[..., DataPath]) -> list[Door]:
-        """The gateway's own, then those of services that have a port, each with a data path of its own."""
-        host, port = self.settings.gateway.host, self.settings.gateway.port
-        doors = [Door(handler=main.handler, host=host, port=port, unix_path=self._unix_path)]
-        for one in self.settings.services.values():
-            if one.port is not None:
-                own = dataclasses.replace(self.settings, services={one.id: one})
-                alone = path(own, own_port=True, budgets=main.budgets)
-                doors.append(Door(handler=alone.handler, host=host, port=one.port, service=one.id))
-        return doors
+    # -- new settings --------------------------------------------------------------------------
+
+    def _watch(self) -> list[Callable[[float], None]]:
+        """What looks for changes of the configuration once a second, where it can be read again."""
+        if self._reload_from is None:
+            return []
+        self._reloader = Reloader(
+            self.settings,
+            load=self._reload_from,
+            apply=self._apply,
+            told=self._note_reload,
+            spawn=self._tasks.spawn,
+        )
+        return [self._reloader.look]
+
+    async def reload(self, actor: str) -> Reload:
+        """Read the configuration again and take it. Raises ConfigError where there is nothing to read."""
+        if self._reloader is None:
+            raise ConfigError("This gateway was started without a configuration to read again.")
+        return await self._reloader.reload(actor)
+
+    def reload_soon(self, actor: str) -> None:
+        """The same where nobody waits for it; the log says what came of it."""
+        if self._reloader is not None and self._edge is not None:
+            self._tasks.spawn(self._reloader.reload(actor), "reload")
+
+    def _note_reload(self, reload: Reload) -> None:
+        event = "ConfigReloaded" if reload.ok else "ConfigRefused"
+        self.gateway.note(event, cause="config", actor=reload.actor, data=told(reload))
+
+    async def _apply(self, new: Settings, found: Difference) -> None:
+        """Take new settings in one step, after all that may fail. Raises ConfigError."""
+        edge = self._edge
+        if edge is None:
+            raise ConfigError("The gateway is ending.")
+        opened = await self._doors.open(edge, new)
+        try:
+            if self._edge is not edge:
+                raise ConfigError("The gateway is ending.")
+            engines = self._make_engines(used_engines(new) - set(self.gateway.engines))
+        except ConfigError:
+            self._doors.give_up(edge, opened)
+            raise
+        for name, engine in engines.items():
+            self._cleanup.push_async_callback(engine.aclose)
+            self.gateway.use_engine(name, engine)
+        self.settings = new
+        self.gateway.reconfigure(new, found)
+        self._doors.take(edge, new)
+        logs.set_level(new.gateway.log_level)
 
     def _dispatcher(self, path: str) -> Dispatcher:
         """The dispatcher of the control API, with connections of its own to the private door at `path`."""
@@ -212,14 +269,6 @@ class Hestia:
         self._cleanup.callback(dispatcher.pool.close)
         return dispatcher
 
-    def _private_door(self, dispatcher: Dispatcher, path: Callable[..., DataPath]) -> Door:
-        """Where dispatched requests come in: beside the control API, in a folder closed to others, so that
-        who speaks there may name the client."""
-        where = dispatcher.edge.unix_path
-        own = path(self.settings, trust_unix=True, seal=dispatcher.seal)
-        self._cleanup.callback(Path(where).unlink, missing_ok=True)
-        return Door(handler=own.handler, unix_path=where, refuse=own.refusal)
-
     def _control_path(self) -> str:
         """Where the control API listens: in the state folder, so that a gateway that was killed leaves
         nothing behind that the next one does not take over; elsewhere where that path would be too long."""
@@ -230,18 +279,20 @@ class Hestia:
         self._cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
         return os.path.join(folder, "control")
 
-    def _make_engines(self, context: EngineContext, before: set[str]) -> dict[str, Engine]:
-        """One engine object for each that a service uses, or (`before`) that an earlier gateway used."""
-        used = {one.engine for service in self.settings.services.values() for one in service.instances}
+    def _known_engines(self) -> set[str]:
+        """Names of the engines that can be made here."""
+        if self._plugins is not None:
+            return set(self._plugins)
+        registry = EngineRegistry()
+        return set(registry.names()) - set(registry.failures())
+
+    def _make_engines(self, names: set[str]) -> dict[str, Engine]:
+        """One engine object for each name. Raises ConfigError."""
         plugins = self._plugins
-        if plugins is not None:
-            used |= before & set(plugins)
-        else:
+        if plugins is None:
             registry = EngineRegistry()
-            if before - used:
-                used |= before & set(registry.names()) - set(registry.failures())
-            plugins = {name: registry.plugin(name) for name in used}
-        return {name: measured(plugins[name](context), self.metrics.calls) for name in sorted(used)}
+            plugins = {name: registry.plugin(name) for name in names}
+        return {name: measured(plugins[name](self._context), self.metrics.calls) for name in sorted(names)}
 
     def _make_metrics(self, past: Records, clock: Callable[[], float]) -> Metrics:
         """What counts; `explain` and the access log, if it is on, read the same records."""
@@ -277,7 +328,7 @@ class Hestia:
     def own_address(self, service: str) -> tuple[str, int]:
         """Where a service with a port of its own listens."""
         assert self._edge is not None
-        return self._edge.addresses(service)[0]
+        return self._edge.addresses(self._doors.of(service))[0]
 
     @property
     def open_connections(self) -> int:
@@ -319,21 +370,26 @@ class Hestia:
         await asyncio.gather(*waits, return_exceptions=True)
 
 
-def serve(settings: Settings, *, on_started: OnStarted) -> int:
+def serve(
+    settings: Settings, *, on_started: OnStarted, reload_from: Callable[[], Settings] | None = None
+) -> int:
     """Run one gateway until SIGTERM or Ctrl-C; a second one ends at once. Returns the exit code.
 
-    on_started: called on the loop once it listens, with the state of each service.
-    Raises ConfigError, OSError.
+    reload_from: reads the settings again. on_started: called on the loop once it listens, with the state of
+    each service. Raises ConfigError, OSError.
     """
-    return running.serve(settings, lambda log: Hestia(settings, access_log=log), on_started)
+    return running.serve(
+        settings, lambda log: Hestia(settings, access_log=log, reload_from=reload_from), on_started
+    )
 
 
 async def _start_bridged(unix_path: str) -> running.Bridged:
     """A gateway as `hestia serve` runs it, on a unix socket. Raises ConfigError, OSError."""
     engines = {name: plugin.Options for name, plugin in load_engines().items()}
-    settings = load(path=None, environ=os.environ, cwd=os.getcwd(), engines=engines)
+    read = partial(load, path=None, environ=os.environ, cwd=os.getcwd(), engines=engines)
+    settings = read()
     return await running.start_bridged(
-        settings, lambda log: Hestia(settings, access_log=log, unix_path=unix_path)
+        settings, lambda log: Hestia(settings, access_log=log, unix_path=unix_path, reload_from=read)
     )
 
 

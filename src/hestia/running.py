@@ -38,6 +38,7 @@ class Runnable(Protocol):
     async def start(self) -> None: ...
     async def phases(self) -> dict[str, str]: ...
     def hurry(self) -> None: ...
+    def reload_soon(self, actor: str) -> None: ...
     def staying(self) -> list[str]: ...
     async def aclose(self) -> list[str]: ...
 
@@ -99,7 +100,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number.name)
     # Asked now: once the terminal is gone, nobody is told that there was one.
-    loop.add_signal_handler(signal.SIGHUP, _hung_up, end, sys.stderr.isatty())
+    loop.add_signal_handler(signal.SIGHUP, _hung_up, hestia, end, sys.stderr.isatty())
     await hestia.start()
     on_started(hestia, await hestia.phases())
     _tell_warnings(settings)
@@ -132,15 +133,12 @@ def _say_ended(left: list[str], staying: list[str]) -> None:
     log.info("Hestia has ended", extra={"event_type": "gateway_stopped"})
 
 
-def _hung_up(end: Callable[[str], None], terminal: bool) -> None:
-    """The terminal was closed: end in order. Elsewhere SIGHUP asks for a reload, which is not built yet."""
+def _hung_up(hestia: Runnable, end: Callable[[str], None], terminal: bool) -> None:
+    """The terminal was closed: end in order. Elsewhere SIGHUP asks to read the configuration again."""
     if terminal:
         end("SIGHUP")
     else:
-        log.warning(
-            "SIGHUP: reloading the configuration is not available yet; restart the gateway instead",
-            extra={"event_type": "reload_refused"},
-        )
+        hestia.reload_soon("SIGHUP")
 
 
 class Bridged:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hestia.core.errors import ConfigError
 from hestia.core.model import (
     GatewaySettings,
     InstanceId,
@@ -33,6 +34,7 @@ from tests.fakes.upstream import Connection, RawUpstream
 from tests.fakes.wire import answer
 
 if TYPE_CHECKING:
+    from hestia.api.control import Reload
     from hestia.app import Hestia
 
 DRAIN = 2.0
@@ -108,11 +110,27 @@ def cold(name: str, **settings: Any) -> ServiceSettings:
     return service(name, "http://127.0.0.1:{port}", engine="fake", **settings)
 
 
+class Configuration:
+    """What a gateway would read now. problem: why it cannot be read."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.problem: ConfigError | None = None
+
+    def load(self) -> Settings:
+        if self.problem is not None:
+            raise self.problem
+        return self.settings
+
+
 class Gateway:
     """A running Hestia. log: the access log so far. probe: who answers readiness. engine: of `cold` ones."""
 
-    def __init__(self, hestia: Hestia, engine: WireEngine, log: io.BytesIO) -> None:
+    def __init__(
+        self, hestia: Hestia, engine: WireEngine, log: io.BytesIO, configuration: Configuration
+    ) -> None:
         self.hestia = hestia
+        self.configuration = configuration
         self.engine = engine
         self.probe = engine.probe
         self._log = log
@@ -173,6 +191,16 @@ class Gateway:
                     found[f"{family.name}{labels}"] = value
         return found
 
+    async def reload(self, *services: ServiceSettings, **gateway: Any) -> Reload:
+        """A new configuration: these services and no others. gateway: keys that are new (any of them)."""
+        before = self.configuration.settings
+        self.configuration.settings = replace(
+            before,
+            gateway=replace(before.gateway, **gateway),
+            services={one.id: _probed(one, self.probe.url) for one in services},
+        )
+        return await self.hestia.reload("test")
+
     async def aclose(self, *, drain: float = DRAIN) -> None:
         """Close the gateway; safe to call twice."""
         if not self.closed:
@@ -223,12 +251,14 @@ async def gateways(state_dir: Path) -> AsyncIterator[MakeGateway]:
         log = io.BytesIO()
         engine = WireEngine(probe)
         engine.upstreams.update(wakes or {})
+        configuration = Configuration(Settings(gateway=base, services=configured))
         hestia = Hestia(
-            Settings(gateway=base, services=configured),
+            configuration.settings,
             access_log=log,
             plugins={"fake": lambda _: engine, "none": NoneEngine, "process": ProcessEngine},  # type: ignore[dict-item]
+            reload_from=configuration.load,
         )
-        running = Gateway(hestia, engine, log)
+        running = Gateway(hestia, engine, log, configuration)
         made.append(running)
         await hestia.start()
         if hot and ready:

@@ -166,6 +166,25 @@ async def test_id_17_what_is_looked_for_stays_when_the_gateway_ends() -> None:
         assert machine.live_keys == [KEY]
 
 
+async def test_id_17_what_a_kept_service_needs_is_kept() -> None:
+    """SF-12: whoever depends on it runs on, so it is not stopped under them, whatever its on_exit says."""
+    services = [
+        fake_service(on_exit=OnExit.STOP),
+        fake_service("b", on_exit=OnExit.KEEP, depends_on=(A,)),
+        fake_service("c", on_exit=OnExit.STOP, depends_on=(A,)),
+    ]
+    async with FakeMachine() as machine:
+        engine = FakeEngine(machine, listening=True)
+        async with bare_gateway(engine, *services, killed=True) as bare:
+            for name in ("b", "c"):
+                bare.requests.send(name, ServiceId(name))
+            await bare.requests.answered(2)
+            bare.gateway.drain()
+            assert await bare.gateway.stop_all(timeout=5.0) == []
+            assert sorted(bare.gateway.staying()) == ["a/a", "b/b"]
+            assert sorted(key.service for key in machine.live_keys) == ["a", "b"]
+
+
 async def test_ad_10_what_nobody_can_find_is_named_when_the_gateway_ends(quick: None) -> None:
     async with FakeMachine() as machine:
         store = await left_hot(machine)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from hestia.config import Problem
+from hestia.core.difference import Difference
 from hestia.core.model import ServiceId
 from hestia.runtime.status import Health, ServiceStatus
 
@@ -94,3 +96,20 @@ class ConfigView:
     path: str = ""
     rows: tuple[ConfigRow, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """One attempt to take a new configuration. at: wall-clock seconds. actor: who asked.
+
+    problems: why it was refused; none is success. found: what was applied, and what waits for a restart.
+    """
+
+    at: float
+    actor: str
+    problems: tuple[Problem, ...] = ()
+    found: Difference = field(default_factory=Difference)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems

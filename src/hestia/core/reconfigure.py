@@ -36,7 +36,7 @@ def take(
 ) -> None:
     """Take a new configuration. known: every record. services: all that is configured now."""
     for service in difference.added:
-        known.setdefault(service, ServiceRecord(services[service]))
+        known.setdefault(service, ServiceRecord(services[service], steps.numbers))
     steps.dependants = dependencies.index(known, services)
     for service in difference.removed:
         retire(steps, known[service], now)
@@ -65,7 +65,7 @@ def change(steps: Steps, record: ServiceRecord, settings: ServiceSettings, now: 
     for name, one in wanted.items():
         known = record.slots.get(name)
         if known is None:
-            record.slots[name] = Slot(record, one)
+            record.slots[name] = Slot(record, one, steps.numbers.get((settings.id, name), 0))
         else:
             _change_instance(steps, known, one, now, GRACE + SPREAD * spread)
     record.default = tuple(wanted)
@@ -96,6 +96,7 @@ def _change_instance(steps: Steps, slot: Slot, settings: InstanceSettings, now: 
         return
     use.limit = math.inf if limit is None else limit
     use.warm_limit = slot.service.settings.warm_concurrency
+    use.data = None  # what the data path made of the old settings
     if slot.state is not State.HOT:
         return
     if slot.idle_timeout == NEVER:
@@ -144,7 +145,12 @@ def forget_if_gone(steps: Steps, record: ServiceRecord) -> None:
         return
     for name in [name for name in record.slots if name not in record.default]:
         if _is_gone(record.slots[name]):
-            del record.slots[name]
+            forget_slot(steps, record.slots.pop(name))
+
+
+def forget_slot(steps: Steps, slot: Slot) -> None:
+    """Its record goes; the numbers of its generations are never used again, should it come back."""
+    steps.numbers[(slot.record.service, slot.record.id)] = slot.record.generation
 
 
 def _is_gone(slot: Slot) -> bool:

@@ -11,10 +11,20 @@ from dataclasses import dataclass
 from hestia.core.backoff import FRESH, BackoffState, Spent, free_at
 from hestia.core.lease import Use
 from hestia.core.lifecycle import Instance, State
-from hestia.core.model import GatewayId, InstanceId, InstanceKey, InstanceSettings, ServiceSettings
+from hestia.core.model import (
+    GatewayId,
+    InstanceId,
+    InstanceKey,
+    InstanceSettings,
+    ServiceId,
+    ServiceSettings,
+)
 from hestia.core.queue import Queue, Waiter
 
 OUTDATED_IDLE = 60.0  # seconds without use after which what is outdated stops
+
+
+Numbers = dict[tuple[ServiceId, InstanceId], int]  # the highest generation ever used
 
 
 class Slot:
@@ -35,10 +45,10 @@ class Slot:
         "use",
     )
 
-    def __init__(self, service: ServiceRecord, settings: InstanceSettings) -> None:
+    def __init__(self, service: ServiceRecord, settings: InstanceSettings, generation: int = 0) -> None:
         self.service = service
         self.settings = settings
-        self.record = Instance(service.settings.id, settings.id)
+        self.record = Instance(service.settings.id, settings.id, generation=generation)
         self.use: Use | None = None
         self.backoff: BackoffState = FRESH
         self.last_used: float | None = None  # of the generations before, loop-clock seconds
@@ -117,13 +127,14 @@ class ServiceRecord:
         "warm",
     )
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, numbers: Numbers | None = None) -> None:
         self.settings = settings
         self.queue = Queue()
         self.queue_timer: float | None = None
         self.slots: dict[InstanceId, Slot] = {}
         for instance in settings.instances:
-            self.slots[instance.id] = Slot(self, instance)
+            number = numbers.get((settings.id, instance.id), 0) if numbers else 0
+            self.slots[instance.id] = Slot(self, instance, number)
         self.default: tuple[InstanceId, ...] = tuple(self.slots)
         self.episode = ""
         self.episode_starts = 0

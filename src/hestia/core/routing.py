@@ -69,6 +69,11 @@ class RouteTable:
         self._own = frozenset(name.lower().rstrip(".").encode() for name in own)
         self._seen: dict[bytes, Route | None] = {}
 
+    def has(self, route: Route) -> bool:
+        """Whether a route is of these settings, not of earlier ones."""
+        own = self._routes.get(route.service.encode())
+        return own is not None and own.settings is route.settings
+
     def match(self, host: bytes, target: bytes) -> Match:
         """Find the service. Raises ServiceNotFound, UnknownHost."""
         try:

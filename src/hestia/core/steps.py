@@ -44,7 +44,7 @@ from hestia.core.model import (
 )
 from hestia.core.ports import Handle
 from hestia.core.queue import Waiter
-from hestia.core.records import ServiceRecord, Slot
+from hestia.core.records import Numbers, ServiceRecord, Slot
 
 WARM_WINDOW = 2.0  # seconds until the warm-up gate opens in any case (QF-02)
 SOCKET_CLOSE = 6.0  # seconds silent sockets get to close: the close handshake of TO-14 and a tick
@@ -73,6 +73,7 @@ class Steps:
         self.gateway = gateway
         self.services: Mapping[ServiceId, ServiceRecord] = {}
         self.dependants: dependencies.Dependants = {}
+        self.numbers: Numbers = {}  # of instances that have no record now
         self.effects: list[Effect] = []
         self._jitter = jitter
         self._new_episode = new_episode

@@ -128,7 +128,11 @@ class World:
         generation: the highest number ever used. error: why the last start failed. Only what may not be
         started yet is `failed`: what failed once and may be tried is `cold`, with its failures still counted.
         """
-        slot = self.slot(service, instance)
+        record = self.services.get(service)
+        slot = record.slots.get(instance) if record is not None else None
+        if slot is None:  # not configured now; a later configuration may bring it back
+            self._steps.numbers[(service, instance)] = generation
+            return
         slot.record = replace(slot.record, generation=max(slot.record.generation, generation))
         if backoff.failures:
             slot.backoff = backoff
@@ -206,7 +210,8 @@ class World:
         """Drop the record of a service that is configured no more and of which nothing is left."""
         record = self.services.get(service)
         if record is not None and record.retired:
-            del self.services[service]
+            for slot in self.services.pop(service).slots.values():
+                reconfigure.forget_slot(self._steps, slot)
             self._steps.services = self.services
         self._steps.dependants = dependencies.index(self.services)
 
@@ -225,10 +230,13 @@ class World:
         if record.queue.waiters:
             return None
         slots = record.slots
-        for name in candidates or record.default:
-            use = slots[name].use
-            if use is not None and use.room:
-                return use.grant()
+        try:
+            for name in candidates or record.default:
+                use = slots[name].use
+                if use is not None and use.room:
+                    return use.grant()
+        except KeyError:
+            pass  # a new configuration took the instance away; `join` knows what to do
         return None
 
     def release(self, lease: Lease, now: float) -> bool:
@@ -245,8 +253,8 @@ class World:
         """
         record = self.service(service)
         self._not_retired(record)
-        if not waiter.candidates:
-            waiter.candidates = record.default
+        known = tuple(name for name in waiter.candidates if name in record.slots)
+        waiter.candidates = known or record.default
         if len(record.queue) >= record.settings.queue_size:
             raise reasons.queue_full(record, now)
         if (refusal := self._steps.hopeless(record, waiter, now)) is not None:

@@ -27,9 +27,14 @@ class Room:
 
     def __init__(self, open_files: int, trusted: Iterable[str] = ()) -> None:
         self.limit = max(1, min(CONNECTIONS, int(open_files * CLIENTS_SHARE)))
-        self._trusted: tuple[IPv4Network | IPv6Network, ...] = tuple(ip_network(one) for one in trusted)
+        self._trusted: tuple[IPv4Network | IPv6Network, ...] = ()
+        self.trust(trusted)
         self._peers: dict[str, int] = {}
         self._count = 0
+
+    def trust(self, trusted: Iterable[str]) -> None:
+        """Addresses and networks that may have any number of connections, from now on."""
+        self._trusted = tuple(ip_network(one) for one in trusted)
 
     def enter(self, peer: str) -> str:
         """Count one in, from `peer`, "" on a unix socket. Returns why it cannot be served, or ""."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -67,7 +67,8 @@ class EdgeServer:
         self._certificate = certificate
         self._servers: list[asyncio.Server] = []
         self._tls: list[TlsListener] = []
-        self._addresses: dict[str, list[tuple[str, int]]] = {}
+        self._addresses: dict[Door, list[tuple[str, int]]] = {}
+        self._listening: dict[Door, list[asyncio.Server | TlsListener]] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._connections: set[ClientConnection] = set()
         self._empty = asyncio.Event()
@@ -79,17 +80,28 @@ class EdgeServer:
         `aclose` undoes what was opened.
         """
         for door in self._doors:
-            try:
-                await self._listen(door)
-            except OSError as exc:
-                if not door.service:
-                    raise
-                where, reason = f"{door.host}:{door.port}", exc.strerror or str(exc)
-                raise ConfigError(
-                    f"services.{door.service}.port: cannot listen on {where}: {reason}",
-                    remedy="give the service another port, or end the program that has it",
-                ) from exc
+            await self.open_door(door)
         self._sweep_timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
+
+    async def open_door(self, door: Door) -> None:
+        """Listen at one more place. Raises OSError, and ConfigError where it is a service's."""
+        try:
+            await self._listen(door)
+        except OSError as exc:
+            if not door.service:
+                raise
+            self.close_door(door)
+            where, reason = f"{door.host}:{door.port}", exc.strerror or str(exc)
+            raise ConfigError(
+                f"services.{door.service}.port: cannot listen on {where}: {reason}",
+                remedy="give the service another port, or end the program that has it",
+            ) from exc
+
+    def close_door(self, door: Door) -> None:
+        """Listen there no more; connections go on."""
+        self._addresses.pop(door, None)
+        for listening in self._listening.pop(door, []):
+            listening.close()
 
     async def _listen(self, door: Door) -> None:
         loop = asyncio.get_running_loop()
@@ -98,9 +110,12 @@ class EdgeServer:
             self._servers.append(await loop.create_unix_server(make, door.unix_path, backlog=BACKLOG))
             return
         for sock in await bind(door.host, door.port):
-            self._addresses.setdefault(door.service, []).append(sock.getsockname()[:2])
+            self._addresses.setdefault(door, []).append(sock.getsockname()[:2])
+            listening = self._listening.setdefault(door, [])
             if self._certificate is None:
-                self._servers.append(await loop.create_server(make, sock=sock, backlog=BACKLOG))
+                server = await loop.create_server(make, sock=sock, backlog=BACKLOG)
+                self._servers.append(server)
+                listening.append(server)
                 continue
             listener = TlsListener(
                 sock,
@@ -112,10 +127,15 @@ class EdgeServer:
             )
             listener.start()
             self._tls.append(listener)
+            listening.append(listener)
 
-    def addresses(self, service: str = "") -> list[tuple[str, int]]:
-        """(host, port) of every TCP socket of a door."""
-        return self._addresses.get(service, [])
+    def trust(self, proxies: Iterable[str]) -> None:
+        """Whose connections are not counted by address, from now on."""
+        self._room.trust(proxies)
+
+    def addresses(self, door: Door | None = None) -> list[tuple[str, int]]:
+        """(host, port) of every TCP socket of a door, the first one unless it is said."""
+        return self._addresses.get(door or self._doors[0], [])
 
     @property
     def open(self) -> int:

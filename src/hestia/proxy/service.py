@@ -229,7 +229,10 @@ class DataPath:
         exchange.answer(308, [(b"location", path + b"/" + mark + query)])
 
     def upstreams(self, lease: Lease, match: Match) -> tuple[Upstream, Upstream]:
-        """What is the same for every request to this generation: over a prefix, and over a host or port."""
+        """What is the same for every request to this generation: over a prefix, and over a host or port.
+
+        A request that came before the last reload has it of its own settings; nobody after it does.
+        """
         assert match.route is not None
         key = lease.use.key
         shelf = self.pool.shelf(key)
@@ -239,7 +242,8 @@ class DataPath:
             )
             for kind in (RouteKind.PREFIX, RouteKind.HOST)
         )
-        lease.use.data = pair
+        if self._table.has(match.route):
+            lease.use.data = pair
         return pair  # type: ignore[return-value]  # two by construction
 
     def fallback(self, match: Match, route: Route) -> Upstream:
@@ -250,7 +254,8 @@ class DataPath:
             key = InstanceKey(GatewayId("fallback"), route.service, InstanceId("fallback"), 0)
             endpoint = parse_base_url(route.settings.fallback_url)
             upstream = Upstream(endpoint, route, match.kind, self.pool.shelf(key), instance=key.instance)
-            self._fallbacks[place] = upstream
+            if self._table.has(route):
+                self._fallbacks[place] = upstream
         return upstream
 
     def may_retry(self, lease: Lease) -> bool:

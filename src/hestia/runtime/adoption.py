@@ -91,8 +91,7 @@ class Adoption:
         now, wall = self._clock(), time.time()
         self._graces = {key: fact for key, fact in memory.facts.items() if key[0] == GRACE}
         for place, number in memory.generations.items():
-            if self._slot_exists(place):
-                self._world.remember(*place, generation=number)
+            self._world.remember(*place, generation=number)
         for (kind, name), fact in memory.facts.items():
             if kind == "backoff" and self._slot_exists(place := place_of(name)):
                 backoff = backoff_of(fact, now=now, wall=wall)

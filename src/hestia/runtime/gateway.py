@@ -148,22 +148,11 @@ class Gateway:
         self._tasks.spawn(self.sweep.run(), "sweep")
         self._perform(self.world.look_at_calendars(self._clock()))
 
-    def reconfigure(self, new: Settings, found: Difference, *, actor: str) -> None:
+    def reconfigure(self, new: Settings, found: Difference) -> None:
         """Take new settings: only services that differ are touched. found: how they differ."""
         self.settings = new
+        self._performer.adoption.orphans.policy = new.gateway.orphan_policy
         self._perform(self.world.reconfigure(new.services, found, self._clock()))
-        self.note(
-            "ConfigReloaded",
-            cause="config",
-            actor=actor,
-            data={
-                "added": list(found.added),
-                "removed": list(found.removed),
-                "changed": list(found.changed),
-                "gateway": list(found.gateway),
-                "needs_restart": list(found.waiting),
-            },
-        )
 
     def use_engine(self, name: str, engine: Engine) -> None:
         """An engine that a new configuration needs."""
@@ -234,8 +223,10 @@ class Gateway:
     def connect_failed(self, lease: Lease, error: HestiaError) -> None:
         """Nobody listens where a lease points. What nobody here started is gone then; else look."""
         key = lease.use.key
+        if not self.world.is_current(key):
+            return
         slot = self.world.slot(key.service, key.instance)
-        if not self.world.is_current(key) or slot.state is not State.HOT:
+        if slot.state is not State.HOT:
             return
         if slot.record.external or not slot.settings.managed:
             gone = UpstreamDisconnected(error.detail, cause="refused", service_id=key.service)

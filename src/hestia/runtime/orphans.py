@@ -54,7 +54,7 @@ class Orphans:
         self._engines = engines
         self._store = store
         self._tasks = tasks
-        self._policy = policy
+        self.policy = policy
         self._find = find
         self._left_alone: set[InstanceKey] = set()
         self._leaving: dict[Place, _Leaving] = {}
@@ -88,7 +88,7 @@ class Orphans:
     def _stays_alone(self, key: InstanceKey) -> bool:
         """Whether it is left alone: by policy, and no setting names it."""
         service = self._world.services.get(key.service)
-        return self._policy is OnExit.KEEP and (service is None or key.instance not in service.slots)
+        return self.policy is OnExit.KEEP and (service is None or key.instance not in service.slots)
 
     async def _look_at(self, kept: Kept) -> None:
         """Whether what is left alone still runs; a row of what has ended is closed."""

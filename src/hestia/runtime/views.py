@@ -93,9 +93,9 @@ class Views:
         )
 
     def _instance(self, slot: Slot) -> InstanceStatus:
-        record, use, settings = slot.record, slot.use, slot.service.settings
+        record, use = slot.record, slot.use
         idle_at = None
-        stays = settings.idle_timeout == NEVER or self._world.stays(slot)
+        stays = slot.idle_timeout == NEVER or self._world.stays(slot)
         if record.state is State.HOT and use is not None and not use.open and not stays:
             idle_at = self._wall(use.last_used + slot.idle_timeout)
         endpoint = record.endpoint

@@ -55,6 +55,12 @@ def configure(stream: Stream, *, level: str = "INFO", form: Form = "json", colou
     handler = LineHandler(stream)
     handler.setFormatter(JsonFormatter() if form == "json" else ConsoleFormatter(colour=colour))
     root.addHandler(handler)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """From which level on is written."""
+    root = logging.getLogger()
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

@@ -366,7 +366,9 @@ class WorldWalk(RuleBasedStateMachine):
         for slot in self.slots_in(State.COLD):
             assert slot.use is None, "INV-7: use counters left"
             place = (slot.record.service, slot.record.id)
-            timers = [key for key in self.runtime.timers if key[:2] == place]
+            kept = slot.service.settings.keep_warm  # then it starts again when its budget has room
+            allowed = {Timer.RETRY} if kept else set()
+            timers = [key for key in self.runtime.timers if key[:2] == place and key[2] not in allowed]
             assert not timers, f"INV-7: timers left: {timers}"
             assert slot.key(self.runtime.world.gateway) not in self.runtime.stops, "INV-7: stop job left"
             assert slot.record.handle is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -52,11 +52,16 @@ def serve(
     from hestia.config import ConfigProblems
 
     given = {"host": host, "port": port, "log_level": log_level, "log_format": log_format}
+    overrides = {name: value for name, value in given.items() if value is not None}
+
+    def read() -> Settings:
+        return load_settings(path, overrides)
+
     try:
-        settings = load_settings(path, {name: value for name, value in given.items() if value is not None})
+        settings = read()
     except ConfigProblems as exc:
         raise refusal(exc) from exc
-    return _run(current(), settings, _called(path, host))
+    return _run(current(), settings, _called(path, host), read)
 
 
 def _called(path: str | None, host: str | None) -> str:
@@ -69,7 +74,7 @@ def _called(path: str | None, host: str | None) -> str:
     return shlex.join(words)
 
 
-def _run(session: Session, settings: Settings, called: str) -> int:
+def _run(session: Session, settings: Settings, called: str, read: Callable[[], Settings]) -> int:
     from hestia.app import serve as run_gateway  # the composition root: cli is the one layer above it
     from hestia.core.errors import ConfigError
 
@@ -83,7 +88,7 @@ def _run(session: Session, settings: Settings, called: str) -> int:
         _announce(session, settings, started.address[1], phases)
 
     try:
-        return run_gateway(settings, on_started=on_started)
+        return run_gateway(settings, on_started=on_started, reload_from=read)
     except OSError as exc:  # taken between the look and the listening
         raise address.explain(exc, gateway.host, gateway.port, command=called) from exc
     except ConfigError as exc:
