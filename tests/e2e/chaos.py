@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
+import yaml
 
 from tests.e2e.lives import Lives
 from tests.fakes.client import Client
@@ -44,6 +45,7 @@ WEIGHTS = {
     "gateway ended": 2,
     "disk full": 2,
     "thief": 2,
+    "reloaded": 3,
     "rest": 6,
 }
 
@@ -71,6 +73,7 @@ class Chaos:
         self._clients: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(AT_ONCE)
         self.fixed_port = free_port()
+        self._away: dict[str, Any] = {}  # the service that is not in the file just now
         self._configure()
 
     def _configure(self) -> None:
@@ -149,6 +152,8 @@ class Chaos:
                 self.disk.free()
             case "thief":
                 await self._steal()
+            case "reloaded":
+                self._reload()
             case _:
                 await asyncio.sleep(self.dice.uniform(0.05, 0.3))
         await asyncio.sleep(self.dice.uniform(0.0, 0.03))
@@ -165,6 +170,35 @@ class Chaos:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         return pid
+
+    def _reload(self) -> None:
+        """The file says something else: a service comes or goes, or idles longer; at times it is broken."""
+        services = self.lives.configuration["services"]
+        if self.dice.random() < 0.5:
+            services["fast"]["idle_timeout"] = self.dice.choice(["1s", "2s", "3s"])
+        elif "slow" in services:
+            self._away = services.pop("slow")
+        else:
+            services["slow"] = self._away
+        text = yaml.safe_dump(self.lives.configuration, sort_keys=False)
+        path = self.lives.folder / "hestia_config.yml"
+        if self.dice.random() < 0.2:
+            path.write_text("services: [broken")
+            self.lives.now.process.send_signal(signal.SIGHUP)
+        path.with_suffix(".new").write_text(text)
+        path.with_suffix(".new").replace(path)
+        self.lives.now.process.send_signal(signal.SIGHUP)
+
+    async def _until_reloaded(self) -> None:
+        """Wait until the gateway knows the services of the file."""
+        wanted, until = set(self.lives.configuration["services"]), time.monotonic() + PATIENCE
+        while (found := await self._services()) != wanted:
+            assert time.monotonic() < until, f"{found} instead of {wanted}"
+            await asyncio.sleep(0.05)
+
+    async def _services(self) -> set[str]:
+        answer = await self.http.get(f"{self.lives.now.url}/v1/services")
+        return {one["serviceId"] for one in answer.json()}
 
     async def _steal(self) -> None:
         """Somebody else has the port of the service with a fixed one, for a while."""
@@ -265,10 +299,11 @@ class Chaos:
 
     async def _end(self) -> None:
         """Everything is stopped by the API: nothing runs, waits or is in flight, and the rows are closed."""
-        for name in self.names:
+        await self._until_reloaded()
+        for name in self.lives.configuration["services"]:
             await self._ask(f"/v1/services/{name}/stop?force=true", self.http.post)
         await eventually(lambda: not self.lives.programs(), lambda: f"no program: {self.lives.programs()}")
-        for name in self.names:
+        for name in self.lives.configuration["services"]:
             until = time.monotonic() + PATIENCE
             while (status := await self.lives.now.status(name))["phase"] not in ("cold", "failed"):
                 assert time.monotonic() < until, status

@@ -153,6 +153,7 @@ def main() -> int:
         lambda stream: Hestia(
             settings,
             access_log=stream,
+            reload_from=lambda: load_settings(None, {"port": 0}),
             plugins={"process": Plugin(disk)},
             store=FaultyStore(disk) if path is not None else None,
         ),
