@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlencode
 
@@ -23,6 +23,7 @@ from hestia.cli.text import nearest, plain
 
 CONNECT_TIMEOUT: Final = 2.0
 ANSWER_TIMEOUT: Final = 30.0
+SILENCE: Final = 40.0  # seconds without a ping or an event after which a stream is dead (DB-11)
 BODY_LIMIT: Final = 256 * 2**20  # no answer of ours comes near; somebody else's might
 
 
@@ -95,8 +96,31 @@ class Client:
                 sock.settimeout(None)  # a quiet service may write nothing for hours; Ctrl-C ends the wait
             yield from _lines_of(response)
 
+    def events(self, path: str, *, after: int | None) -> Iterator[tuple[str, bytes]]:
+        """Server-sent events as (kind, data), while they come. after: the id of the last one that was seen.
+
+        Raises CliError; ConnectionError when it broke off, or nothing came for `SILENCE` seconds.
+        """
+        more = {} if after is None else {"Last-Event-ID": str(after)}
+        with self._exchange("GET", path, more) as (response, sock):
+            if response.status != 200:
+                raise self._failure(response, response.read(BODY_LIMIT), path)
+            sock.settimeout(SILENCE)
+            kind, data = "", b""
+            for line in _lines_of(response):
+                word, _, value = line.rstrip(b"\r\n").partition(b": ")
+                if word == b"event":
+                    kind = value.decode("latin-1")
+                elif word == b"data":
+                    data = value
+                elif not word and kind:
+                    yield kind, data
+                    kind, data = "", b""
+
     @contextlib.contextmanager
-    def _exchange(self, method: str, path: str) -> Iterator[tuple[http.client.HTTPResponse, socket.socket]]:
+    def _exchange(
+        self, method: str, path: str, more: Mapping[str, str] | None = None
+    ) -> Iterator[tuple[http.client.HTTPResponse, socket.socket]]:
         target = self.target
         connection = _connection(target, self._connect_timeout)
         began = time.monotonic()
@@ -108,7 +132,7 @@ class Client:
             sock = connection.sock
             sock.settimeout(self._answer_timeout)
             try:
-                connection.request(method, target.path + path, headers=self._fields())
+                connection.request(method, target.path + path, headers={**self._fields(), **(more or {})})
                 response = connection.getresponse()
             except (OSError, http.client.HTTPException) as exc:
                 raise self._broken_off(exc) from exc

@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "demo": Lazy(f"{_C}.demo:demo", "see it work, in under a minute"),
     "status": Lazy(f"{_C}.status:status", "services and their state"),
     "logs": Lazy(f"{_C}.logs:logs", "output of a service"),
+    "events": Lazy(f"{_C}.events:events", "what happened, and why"),
+    "explain": Lazy(f"{_C}.explain:explain", "a request, or a service"),
     "doctor": Lazy(f"{_C}.doctor:doctor", "what is wrong, and what to do"),
     "start": Lazy(f"{_C}.act:start", "start a service and follow it"),
     "stop": Lazy(f"{_C}.act:stop", "stop it once its requests have ended"),
@@ -36,7 +38,16 @@ COMMANDS: Final = {
 # Group, then (command, example). Together with the rest at most 24 lines.
 _GROUPS: Final = (
     ("Run", (("serve", "hestia serve --port 8080"), ("demo", "hestia demo"))),
-    ("Look", (("status", "hestia status"), ("logs", "hestia logs -f ollama"), ("doctor", "hestia doctor"))),
+    (
+        "Look",
+        (
+            ("status", "hestia status"),
+            ("logs", "hestia logs -f ollama"),
+            ("events", "hestia events -f"),
+            ("explain", "hestia explain ollama"),
+            ("doctor", "hestia doctor"),
+        ),
+    ),
     (
         "Act",
         (

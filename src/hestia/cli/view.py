@@ -146,7 +146,7 @@ def details(service: Document, screen: Screen, now: datetime, *, url: str) -> li
     lines = [head, ""]
     facts = [
         ("why", _why(service, now)),
-        ("next", _next_sentence(service, now)),
+        ("next", next_sentence(service, now)),
         ("address", f"{url}/services/{name}/"),
         ("own port", plain(str(service.get("port") or ""))),
         ("engine", f"{plain(str(service.get('engine', '')))} on {plain(str(service.get('machineId', '')))}"),
@@ -168,7 +168,8 @@ def _why(service: Document, now: datetime) -> str:
     return ", ".join(part for part in (note, f"{phase_of(service)} since {since}" if since else "") if part)
 
 
-def _next_sentence(service: Document, now: datetime) -> str:
+def next_sentence(service: Document, now: datetime) -> str:
+    """What happens next, as a sentence; "" where nothing does."""
     phase = phase_of(service)
     if due := next_of(service, now):
         return due

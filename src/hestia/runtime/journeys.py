@@ -161,7 +161,7 @@ def _begins(step: Step) -> tuple[str, str, str]:
         case "kept":
             return "answer", f"no other answer came, so the last one is passed on: {step.text}", step.instance
         case _:
-            return "answer", f"refused: {step.text}", ""
+            return "answer", "answered by the gateway", ""
 
 
 def _whose(record: RequestRecord, timeline: Timeline, begin: float, end: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -30,6 +31,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "remembered": "it had failed before the gateway was restarted",
     "unknown": "nobody can say whether it runs",
 }
+_SENTENCE: Final = re.compile(r"\.\s")
 _VERBS: Final[Mapping[str, str]] = {
     State.STARTING: "starts",
     State.HOT: "is hot",
@@ -64,8 +66,7 @@ def _moved(row: Row) -> str:
     """`a takes no more requests …: nobody used it for its idle_timeout; 2 open`."""
     name = row.service if row.instance in ("", row.service) else f"{row.service} ({row.instance})"
     parts = [f"{name} {_VERBS.get(row.after, row.after)}"]
-    detail = str(row.data.get("detail") or "")
-    if detail:
+    if detail := _first(str(row.data.get("detail") or ""), row.service):
         parts.append(detail)
     elif row.cause:
         parts.append(cause_of(row))
@@ -80,6 +81,11 @@ def _moved(row: Row) -> str:
         if row.data.get("forced"):
             text += "; by force"
     return text
+
+
+def _first(detail: str, service: str) -> str:
+    """The first sentence, without the name of the service in front: the rest is in `data`."""
+    return _SENTENCE.split(detail, maxsplit=1)[0].removesuffix(".").removeprefix(f"{service}: ")
 
 
 def _attempt(row: Row) -> str:

@@ -34,6 +34,8 @@ print("\\n" + " ".join(sorted(sys.modules)), file=sys.stderr)
         ["status", "--url", "http://127.0.0.1:1"],
         ["start", "x", "--url", "http://127.0.0.1:1"],
         ["logs", "x", "--url", "http://127.0.0.1:1"],
+        ["explain", "x", "--url", "http://127.0.0.1:1"],
+        ["events", "--url", "http://127.0.0.1:1"],
         ["completion", "bash"],
         ["config", "example"],
         ["stauts"],

@@ -1,0 +1,78 @@
+"""`hestia explain`: why a request took what it took, or why a service is as it is (CL-18, OB-19)."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import click
+
+from hestia.cli import story
+from hestia.cli.client import Client
+from hestia.cli.command import command
+from hestia.cli.exits import CliError, ExitCode
+from hestia.cli.parameters import SERVICE, is_status
+from hestia.cli.session import Example, Session, client_options, current
+from hestia.cli.text import plain
+
+LAST = 20  # events of a service that are looked at
+
+
+@command(
+    "explain",
+    examples=(
+        Example("hestia explain req_7kq2mxw3f5z6ayb4ndaaab", "why a request took what it took"),
+        Example("hestia explain ollama", "why a service is as it is, and what comes next"),
+    ),
+)
+@click.argument("what", metavar="REQUEST_ID|SERVICE", type=SERVICE)
+@client_options
+def explain(what: str) -> None:
+    """Tell why: of a request by its id (the header X-Request-ID of its answer), or of a service."""
+    session = current()
+    client = session.client()
+    asked = [_service, _request] if not what.startswith("req_") else [_request, _service]
+    for one in asked:
+        if one(session, client, what):
+            return
+    name = plain(what)
+    raise CliError(
+        f'There is no service "{name}", and no request of that id is remembered.',
+        exit_code=ExitCode.NOT_FOUND,
+        code="not_found",
+        remedy=(
+            "A request is told when it has ended; the last 10,000 are remembered while the gateway runs,",
+            "and those that waited or failed as long as `retention` says.",
+            "List services: hestia status; what happened: hestia events",
+        ),
+    )
+
+
+def _request(session: Session, client: Client, request_id: str) -> bool:
+    status, body = client.call("GET", f"/v1/requests/{quote(request_id, safe='')}", accept=(404,))
+    if status == 404:
+        return False
+    told = is_status(client, body, dict)
+    if session.json:
+        session.body(body)
+    else:
+        for line in story.request_lines(told):
+            session.result(line)
+    return True
+
+
+def _service(session: Session, client: Client, service: str) -> bool:
+    path = f"/v1/services/{quote(service, safe='')}"
+    status, body = client.call("GET", f"{path}/status", accept=(404,))
+    if status == 404:
+        return False
+    now = is_status(client, body, dict)
+    _, page = client.call("GET", f"{path}/events?limit={LAST}")
+    events = is_status(client, page, dict).get("events") or []
+    if session.json:
+        session.result(json.dumps({"status": now, "events": events}, ensure_ascii=False))
+    else:
+        for line in story.service_lines(now, events, session.out, datetime.now(UTC)):
+            session.result(line)
+    return True

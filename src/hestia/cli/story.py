@@ -1,0 +1,103 @@
+"""What the gateway tells about the past, as lines: an event, the way of a request, why a service is so.
+
+Owns the layout. The sentences are the gateway's own, so that every reader has the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from hestia.cli import view
+from hestia.cli.exits import Document
+from hestia.cli.screen import Screen
+from hestia.cli.text import clock, cut_end, duration, instant, plain
+
+NAMES: Final = {"first_byte": "first byte", "back_off": "back-off"}
+
+
+def event_line(event: Document, screen: Screen, now: datetime) -> str:
+    """`12:03:04  sdxl starts: a request came (req_7kq2)`."""
+    then = instant(event.get("at"))
+    when = clock(then, now) if then else "?"
+    line = f"{when}  {_one_line(event.get('text'))}"
+    if screen.width is not None:
+        line = cut_end(line, screen.width, ellipsis=screen.ellipsis)
+    return screen.toned(line, str(event.get("after"))) if event.get("after") == "failed" else line
+
+
+def request_lines(told: Document) -> Iterator[str]:
+    """The way of a request, in time order: when, how long, what."""
+    status = f"{told.get('status') or 'no answer'} {plain(str(told.get('code', '')))}".strip()
+    took = _seconds(told.get("totalMs"))
+    yield f"{plain(str(told.get('method')))} {plain(str(told.get('path')))}   {status}   after {took}"
+    yield f"{_at(0)}  {_one_line(told.get('matched'))}"
+    for part in told.get("parts") or []:
+        yield _part(part)
+        for inner in part.get("parts") or []:
+            yield _part(inner, indent="  ")
+    yield f"{_at(told.get('totalMs'))}  {_one_line(told.get('end'))}"
+    if told.get("detail"):
+        yield f"why: {_one_line(told['detail'])}"
+    if told.get("do"):
+        yield f"do: {_one_line(told['do'])}"
+
+
+def service_lines(
+    status: Document, events: Sequence[Document], screen: Screen, now: datetime
+) -> Iterator[str]:
+    """Why it is as it is, why there, what next and when; then what led there (OB-19)."""
+    phase, name = view.phase_of(status), plain(str(status.get("serviceId", "")))
+    yield f"{screen.painted(name, '1')}  {screen.toned(f'{screen.mark(phase)} {phase}', phase)}"
+    moved = next((one for one in events if one.get("after") == phase), None)
+    reason = _one_line(moved["text"]) if moved else _unmoved(phase)
+    note = "" if phase == "failed" else view.note_of(status, now)  # the error is told below
+    yield f"  why    {reason}{f' ({note})' if note else ''}"
+    yield f"  where  {_where(status)}"
+    yield f"  next   {view.next_sentence(status, now)}"
+    if isinstance(error := status.get("lastError"), dict):
+        yield from view.error_lines(error, now)
+    if events:
+        yield ""
+    for one in reversed(events):
+        yield f"  {event_line(one, screen, now)}"
+
+
+def _unmoved(phase: str) -> str:
+    if phase == "cold":
+        return "it was not started since the store remembers; nobody asked for it"
+    return f"it is {phase}; what led there is not remembered any more"
+
+
+def _where(status: Document) -> str:
+    instances = view.instances(status)
+    engine, machine = plain(str(status.get("engine", ""))), plain(str(status.get("machineId", "")))
+    if len(instances) < 2:
+        return f"engine {engine} on {machine}: it has one instance, so there is no choice"
+    rank = ", ".join(f"{plain(str(one.get('id')))} {view.phase_of(one)}" for one in instances)
+    return f"engine {engine} on {machine}; tried in this order: {rank}"
+
+
+def _part(part: Document, *, indent: str = "") -> str:
+    name = NAMES.get(str(part.get("name")), plain(str(part.get("name"))))
+    took = _seconds(part.get("durationMs"))
+    label = f"{indent}{name}"
+    return f"{_at(part.get('startMs'))}  {label:<12}{took:>8}  {_one_line(part.get('text'))}"
+
+
+def _at(ms: object) -> str:
+    return f"{_number(ms) / 1000:>7.2f} s"
+
+
+def _seconds(ms: object) -> str:
+    number = _number(ms)
+    return f"{number:.0f} ms" if number < 1000 else duration(number / 1000)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _one_line(text: object) -> str:
+    return plain(" ".join(str(text or "").split()))

@@ -1,0 +1,81 @@
+"""What is told about the past, as lines (CL-18, OB-19)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from hestia.cli.screen import Screen
+from hestia.cli.story import event_line, request_lines, service_lines
+from tests.fakes.api_server import last_error, status
+
+NOW = datetime(2026, 1, 31, 12, 4, 0, tzinfo=UTC)
+PIPE = Screen(terminal=False, colour=False, redraw=False, drawn_marks=False, width=None)
+
+
+def part(name: str, start: float, took: float, text: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "startMs": start, "durationMs": took, "text": text, "instance": "", **more}
+
+
+def event(after: str, text: str, at: str = "2026-01-31T12:03:04.120Z") -> dict[str, Any]:
+    return {"id": 1, "at": at, "after": after, "text": text}
+
+
+def test_a_request_is_told_in_time_order_and_ends_with_what_to_do() -> None:
+    told = {
+        "method": "POST",
+        "path": "/services/sdxl/api/\x1b[2Jtxt2img",
+        "status": 503,
+        "code": "service_start_failed",
+        "totalMs": 33100.0,
+        "matched": "matched service sdxl by its path",
+        "end": "answered by the gateway: 503 service_start_failed",
+        "detail": "The program ended with 137.",
+        "do": "hestia start sdxl",
+        "parts": [
+            part("queue", 0.0, 33100.0, "waited", parts=[part("back_off", 0.0, 33100.0, "its start failed")])
+        ],
+    }
+    assert list(request_lines(told)) == [
+        "POST /services/sdxl/api/\\x1b[2Jtxt2img   503 service_start_failed   after 33 s",
+        "   0.00 s  matched service sdxl by its path",
+        "   0.00 s  queue           33 s  waited",
+        "   0.00 s    back-off      33 s  its start failed",
+        "  33.10 s  answered by the gateway: 503 service_start_failed",
+        "why: The program ended with 137.",
+        "do: hestia start sdxl",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("phase", "more", "events", "why", "following"),
+    [
+        ("cold", {}, [], "it was not started since the store remembers; nobody asked for it", "next request"),
+        ("cold", {}, [event("cold", "a is cold: idle")], "a is cold: idle", "starts on the next request"),
+        ("hot", {"inFlight": 1}, [event("hot", "a is hot: a request came (r)")], "in use", "while in use"),
+        ("starting", {"estimatedReadyMs": 22000}, [event("starting", "a starts: x")], "a starts: x", "~22 s"),
+        (
+            "failed",
+            {"lastError": last_error("It ended with 3."), "retryAt": "2026-01-31T12:04:41.000Z"},
+            [event("failed", "a has failed: it ended with 3")],
+            "a has failed: it ended with 3",
+            "retry in 41 s",
+        ),
+    ],
+)
+def test_ob_19_explain_of_a_service_says_why_where_what_next_and_when(
+    phase: str, more: dict[str, Any], events: list[dict[str, Any]], why: str, following: str
+) -> None:
+    lines = list(service_lines(status("a", phase, **more), events, PIPE, NOW))
+    assert why in lines[1]
+    assert "it has one instance, so there is no choice" in lines[2]
+    assert following in lines[3]
+    assert lines[-1].endswith(events[-1]["text"] if events else following)
+
+
+def test_an_event_is_one_line_with_its_time() -> None:
+    found = event("hot", "a is hot:\na request\x07 came")
+    at = datetime(2026, 1, 31, 12, 3, 4, tzinfo=UTC).astimezone().strftime("%H:%M:%S")
+    assert event_line(found, PIPE, NOW) == f"{at}  a is hot: a request\\x07 came"
