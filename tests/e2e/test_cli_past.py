@@ -1,0 +1,80 @@
+"""`hestia explain` and `hestia events` beside a real gateway, which is restarted meanwhile (CL-17)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cli import PROGRAM, environment
+from tests.e2e.served import Served, serving
+from tests.e2e.test_serve import small
+from tests.fakes.facts import eventually
+
+pytestmark = pytest.mark.e2e
+
+
+async def asked(served: Served, *arguments: str) -> str:
+    """What a command says; it must succeed."""
+    done = await asyncio.to_thread(
+        subprocess.run, [*PROGRAM, *arguments, "--url", served.url], cwd=served.folder,
+        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return str(done.stdout)
+
+
+FOLLOW = ("events", "-f", "--json", "--url")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+async def test_cl18_a_request_is_explained_also_by_the_next_gateway(tmp_path: Path) -> None:
+    async with serving(tmp_path / "a", small()) as served:
+        answer = await served.get("/services/a/")
+        request_id = answer.headers["x-request-id"]
+        told = await asked(served, "explain", request_id)
+        assert "the start was begun by this request" in told
+        assert "probe" in told
+        whole = json.loads(await asked(served, "explain", request_id, "--json"))
+        assert sum(part["durationMs"] for part in whole["parts"]) == pytest.approx(whole["totalMs"], abs=5)
+        service = await asked(served, "explain", "a")
+        assert f"a request came ({request_id})" in service
+    async with serving(tmp_path / "a", small()) as served:
+        assert await asked(served, "explain", request_id) == told
+        assert request_id in await asked(served, "events", "a", "--since", "1h")
+
+
+async def test_cl17_events_are_followed_across_a_restart_and_none_is_missed(tmp_path: Path) -> None:
+    port = free_port()
+    folder, out = tmp_path / "a", tmp_path / "out"
+    url = f"http://127.0.0.1:{port}"
+    with out.open("wb") as stdout, (tmp_path / "err").open("wb") as stderr:
+        async with serving(folder, small(), "--port", str(port)) as served:
+            follow = subprocess.Popen(
+                [*PROGRAM, *FOLLOW, url],
+                env=environment(),
+                stdout=stdout,
+                stderr=stderr,
+            )
+            await served.get("/services/a/")
+            await eventually(lambda: '"after": "hot"' in out.read_text(), "the first start to be shown")
+        async with serving(folder, small(), "--port", str(port)) as served:
+            await served.get("/services/a/")
+            await eventually(lambda: out.read_text().count('"after": "hot"') == 2, "the second start")
+            follow.send_signal(signal.SIGINT)
+            assert await asyncio.to_thread(follow.wait, 30) == 130
+    shown = [json.loads(line) for line in out.read_text().splitlines()]
+    numbers = [one["id"] for one in shown]
+    assert numbers == sorted(set(numbers))
+    assert "cold" in [one["after"] for one in shown], "how it ended with the first gateway was told, too"
+    assert "Reconnected" in (tmp_path / "err").read_text()
