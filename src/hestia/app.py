@@ -10,19 +10,17 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hestia import __version__, running
 from hestia.api.application import create_api
 from hestia.api.control import ConfigRow, ConfigView, Reload
 from hestia.api.past import Past
-from hestia.api.server import PATH_LIMIT, ControlServer
+from hestia.api.server import ControlServer, socket_path
 from hestia.config import effective, load
 from hestia.core.difference import Difference
 from hestia.core.errors import ConfigError
@@ -30,6 +28,7 @@ from hestia.core.model import Endpoint, Settings
 from hestia.core.ports import Engine, EngineContext, EnginePlugin, Recorder, Store
 from hestia.doors import Doors
 from hestia.edge.certificate import Certificate
+from hestia.edge.given import Given
 from hestia.edge.limits import OpenFiles, Room, open_files_at_start, open_files_limit
 from hestia.edge.server import SWEEP_INTERVAL, EdgeServer
 from hestia.engines.registry import EngineRegistry, load_engines
@@ -40,10 +39,12 @@ from hestia.proxy.service import DataPath
 from hestia.reloading import Reloader, told
 from hestia.runtime.gateway import Gateway
 from hestia.runtime.records import Records, tell_events
-from hestia.runtime.tasks import Tasks
+from hestia.runtime.tasks import Tasks, first_of
 from hestia.runtime.timeline import Timeline
 from hestia.store.choose import store_for
 from hestia.store.folder import StateFolder
+from hestia.takeover.new import Predecessor
+from hestia.takeover.place import Place
 from hestia.telemetry import logs
 from hestia.telemetry.access import AccessLog
 from hestia.telemetry.batches import Reader
@@ -55,14 +56,8 @@ from hestia.telemetry.writer import Stream
 if TYPE_CHECKING:
     from hestia.bridge import Bridge
 
-LOOKED_AT: Final = 12  # services whose address is looked at when the gateway says that it listens
 STOP_LIMIT: Final = 30.0  # seconds services get to stop at exit, their own grace included
 DRAIN_LIMIT: Final = 30.0  # seconds open exchanges get to finish (DR-02)
-
-
-def used_engines(settings: Settings) -> set[str]:
-    """Names of the engines that services have."""
-    return {one.engine for service in settings.services.values() for one in service.instances}
 
 
 OnStarted = Callable[["Hestia", Mapping[str, str]], None]
@@ -73,7 +68,7 @@ class Hestia:
 
     access_log: where access lines go when the settings want them; None is standard error. plugins: engine
     name → plug-in, None finds the installed ones. unix_path: a socket to listen on instead of TCP; who
-    speaks there is trusted to name the client (the bridge).
+    speaks there is trusted to name the client (the bridge). given: sockets that listen already.
     """
 
     gateway: Gateway
@@ -91,7 +86,11 @@ class Hestia:
         recorder: Recorder | None = None,
         unix_path: str = "",
         reload_from: Callable[[], Settings] | None = None,
+        given: Given | None = None,
     ) -> None:
+        self._given = given or Given()
+        self._jobs = Tasks()  # of the life of services; the others are of the data path and the API
+        self.place: Place | None = None  # what another gateway may take
         self.settings = settings
         self._access_stream = access_log
         self._plugins = plugins
@@ -124,6 +123,7 @@ class Hestia:
         cleanup.push_async_callback(self._store.aclose)
         memory = await self._store.open(gateway_id)
         cleanup.push_async_callback(self._tasks.aclose)
+        cleanup.push_async_callback(self._jobs.aclose)
         timeline = Timeline(clock)
         past = self.past = Records(
             self._store, timeline, clock=clock, told=lambda record: tell_events(record, self.gateway.note)
@@ -135,7 +135,7 @@ class Hestia:
         before = {kept.intent.engine for kept in memory.kept}
         if before:
             before &= self._known_engines()
-        engines = self._make_engines(used_engines(self.settings) | before)
+        engines = self._make_engines(self.settings.engines() | before)
         for engine in engines.values():
             cleanup.push_async_callback(engine.aclose)
         pool = Pool(spawn=self._tasks.spawn, clock=clock)
@@ -146,12 +146,12 @@ class Hestia:
             engines=engines,
             store=self._store,
             recorder=Recorders(self._recorder, metrics.lives, timeline),
-            tasks=self._tasks,
+            tasks=self._jobs,
             version=__version__,
             closed=pool.forget,
         )
         self.gateway.restore(memory)
-        control_path = self._control_path()
+        control_path = socket_path(settings.state_dir, cleanup)
         dispatcher = self._dispatcher(os.path.join(os.path.dirname(control_path), "edge"))
         api = create_api(
             self.gateway,
@@ -182,7 +182,7 @@ class Hestia:
         )
         self._doors = doors = Doors(self.settings, path, unix_path=self._unix_path)
         private = dispatcher.edge.unix_path
-        cleanup.callback(Path(private).unlink, missing_ok=True)
+        cleanup.callback(self._unlink, private)
         self._edge = edge = EdgeServer(
             [*doors.all(), doors.private(private, dispatcher.seal)],
             refuse=doors.main.refusal,
@@ -191,6 +191,7 @@ class Hestia:
             swept=(pool.sweep, dispatcher.pool.sweep, files.look, metrics.lag.look, *self._watch()),
             room=Room(open_files_limit(), settings.trusted_proxies),
             certificate=Certificate(settings.tls) if settings.tls is not None else None,
+            given=self._given,
         )
         cleanup.push_async_callback(edge.aclose)
         metrics.watch(
@@ -201,6 +202,7 @@ class Hestia:
                 "hestia_body_buffer_bytes": lambda: {"": self.buffers.held},
             },
         )
+        self.place = Place(edge, self.gateway, engines, self._store, self._state, control, self._jobs)
         self.gateway.watch_engines()
         await edge.start()
         files.look(clock())
@@ -229,7 +231,7 @@ class Hestia:
 
     def reload_soon(self, actor: str) -> None:
         """The same where nobody waits for it; the log says what came of it."""
-        if self._reloader is not None and self._edge is not None:
+        if self._reloader is not None and self._edge is not None and not self._is_given_up:
             self._tasks.spawn(self._reloader.reload(actor), "reload")
 
     def _note_reload(self, reload: Reload) -> None:
@@ -239,13 +241,13 @@ class Hestia:
     async def _apply(self, new: Settings, found: Difference) -> None:
         """Take new settings in one step, after all that may fail. Raises ConfigError."""
         edge = self._edge
-        if edge is None:
+        if edge is None or self._is_given_up:
             raise ConfigError("The gateway is ending.")
         opened = await self._doors.open(edge, new)
         try:
             if self._edge is not edge:
                 raise ConfigError("The gateway is ending.")
-            engines = self._make_engines(used_engines(new) - set(self.gateway.engines))
+            engines = self._make_engines(new.engines() - set(self.gateway.engines))
         except ConfigError:
             self._doors.give_up(edge, opened)
             raise
@@ -269,15 +271,9 @@ class Hestia:
         self._cleanup.callback(dispatcher.pool.close)
         return dispatcher
 
-    def _control_path(self) -> str:
-        """Where the control API listens: in the state folder, so that a gateway that was killed leaves
-        nothing behind that the next one does not take over; elsewhere where that path would be too long."""
-        path = os.path.join(os.path.abspath(self.settings.gateway.state_dir), "control", "socket")
-        if len(os.fsencode(path)) <= PATH_LIMIT:
-            return path
-        folder = tempfile.mkdtemp(prefix="hestia-")
-        self._cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-        return os.path.join(folder, "control")
+    def _unlink(self, path: str) -> None:
+        if not self._is_given_up:
+            Path(path).unlink(missing_ok=True)
 
     def _known_engines(self) -> set[str]:
         """Names of the engines that can be made here."""
@@ -309,21 +305,17 @@ class Hestia:
 
     # -- the end -------------------------------------------------------------------------------
 
-    async def phases(self) -> dict[str, str]:
-        """State of each service by its id. The first few are looked at, as many as a person is shown."""
-        gateway = self.gateway
-        found = await asyncio.gather(
-            *(gateway.status(one, probe=at < LOOKED_AT) for at, one in enumerate(gateway.services()))
-        )
-        return {str(status.id): str(status.phase) for status in found}
-
     def staying(self) -> list[str]:
         """What runs on without a gateway, as `service/instance`."""
-        return self.gateway.staying()
+        return [] if self._is_given_up else self.gateway.staying()
 
     def hurry(self) -> None:
         """A second wish to end: cut what is open, give services no further grace."""
         self._hurry.set()
+
+    @property
+    def _is_given_up(self) -> bool:
+        return self.place is not None and self.place.is_given_up
 
     def own_address(self, service: str) -> tuple[str, int]:
         """Where a service with a port of its own listens."""
@@ -347,10 +339,12 @@ class Hestia:
                 edge, self._edge = self._edge, None
                 self.gateway.drain()
                 edge.stop_accepting()
-                await self._unless_hurried(edge.drain(drain))
+                await first_of(edge.drain(drain), self._hurry)
                 edge.cut()
+                if self._is_given_up:
+                    return left
                 stopping = self._tasks.spawn(self._stop_services(left, everything), "stop services")
-                await self._unless_hurried(asyncio.shield(stopping))
+                await first_of(asyncio.shield(stopping), self._hurry)
                 if not stopping.done():
                     self.gateway.hurry(everything=everything)
                     await stopping
@@ -361,25 +355,21 @@ class Hestia:
     async def _stop_services(self, left: list[str], everything: bool) -> None:
         left += await self.gateway.stop_all(timeout=STOP_LIMIT, everything=everything)
 
-    async def _unless_hurried(self, wait: Any) -> None:  # any awaitable without a result of use
-        """Wait for it, or until `hurry`."""
-        waits = {asyncio.ensure_future(wait), asyncio.ensure_future(self._hurry.wait())}  # noqa: TID251 - both end here
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for one in waits:
-            one.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
-
 
 def serve(
-    settings: Settings, *, on_started: OnStarted, reload_from: Callable[[], Settings] | None = None
+    settings: Settings,
+    *,
+    on_started: OnStarted,
+    reload_from: Callable[[], Settings] | None = None,
+    before: Predecessor | None = None,
 ) -> int:
-    """Run one gateway until SIGTERM or Ctrl-C; a second one ends at once. Returns the exit code.
+    """Run one gateway until SIGTERM or Ctrl-C; see `running.serve`. Raises ConfigError, OSError.
 
-    reload_from: reads the settings again. on_started: called on the loop once it listens, with the state of
-    each service. Raises ConfigError, OSError.
+    reload_from: reads the settings again.
     """
+    make = partial(Hestia, settings, reload_from=reload_from)
     return running.serve(
-        settings, lambda log: Hestia(settings, access_log=log, reload_from=reload_from), on_started
+        settings, lambda log, given: make(access_log=log, given=given), on_started, before=before
     )
 
 

@@ -14,12 +14,23 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, Protocol, TypeVar
+from functools import partial
+from typing import Final, Generic, Protocol, TypeVar
 
 import uvloop
 
+from hestia import __version__
+from hestia.core.errors import ConfigError
 from hestia.core.model import Settings
+from hestia.edge.given import Given, Heard
 from hestia.edge.limits import raise_open_files_limit
+from hestia.runtime.gateway import Gateway
+from hestia.runtime.tasks import Tasks
+from hestia.systemd import Notifier, given_sockets
+from hestia.takeover.new import Predecessor
+from hestia.takeover.old import Offer, Outcome
+from hestia.takeover.place import Place
+from hestia.takeover.quiet import open_doors
 from hestia.telemetry import logs
 from hestia.telemetry.writer import LineWriter, Stream
 
@@ -30,13 +41,20 @@ log = logging.getLogger(__name__)
 GC_THRESHOLD: Final = (20_000, 2, 2)
 
 
+LOOKED_AT: Final = 12  # services whose address is looked at when the gateway says that it listens
+BACK_LIMIT: Final = 10.0  # seconds for a gateway that ends to give the lock back
+BACK_PAUSE: Final = 0.05  # seconds between tries
+
+
 class Runnable(Protocol):
     """A gateway as a process sees it; `hestia.app.Hestia` is one."""
+
+    place: Place | None
+    gateway: Gateway
 
     @property
     def open_connections(self) -> int: ...
     async def start(self) -> None: ...
-    async def phases(self) -> dict[str, str]: ...
     def hurry(self) -> None: ...
     def reload_soon(self, actor: str) -> None: ...
     def staying(self) -> list[str]: ...
@@ -47,19 +65,28 @@ G = TypeVar("G", bound=Runnable)
 
 
 def serve(
-    settings: Settings, make: Callable[[Stream], G], on_started: Callable[[G, Mapping[str, str]], None]
+    settings: Settings,
+    make: Callable[[Stream, Given], G],
+    on_started: Callable[[G, Mapping[str, str]], None],
+    *,
+    before: Predecessor | None = None,
 ) -> int:
     """Run one gateway until SIGTERM or Ctrl-C; a second one ends at once. Returns the exit code.
 
-    make: builds it, on the loop, given where access lines go. on_started: called on the loop once it
-    listens, with the state of each service. Raises ConfigError, OSError.
+    make: builds it, on the loop, given where access lines go and which sockets listen already. on_started:
+    called on the loop once it listens, with the state of each service. before: the gateway whose place it
+    takes. Raises ConfigError, OSError.
     """
+    notifier = Notifier(os.environ)
+    given = before.given if before is not None else given_sockets(os.environ)
     stream = _log_to_stderr(settings)
     raise_open_files_limit()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings, stream, make, on_started))
+            return runner.run(_Process(settings, stream, make, notifier).run(given, before, on_started))
     finally:
+        if before is not None:
+            before.close()
         stream.close()
 
 
@@ -75,44 +102,151 @@ def _log_to_stderr(settings: Settings) -> LineWriter:
     return stream
 
 
-async def _serve(
-    settings: Settings,
-    stream: Stream,
-    make: Callable[[Stream], G],
-    on_started: Callable[[G, Mapping[str, str]], None],
-) -> int:
-    loop = asyncio.get_running_loop()
-    hestia = make(stream)
-    wanted = asyncio.Event()
+class _Process(Generic[G]):
+    """One process in the foreground: its gateway, the signals, and who may take its place."""
 
-    def end(name: str) -> None:
-        if wanted.is_set():
-            hestia.hurry()
+    def __init__(
+        self, settings: Settings, stream: Stream, make: Callable[[Stream, Given], G], notifier: Notifier
+    ) -> None:
+        self._settings = settings
+        self._make = partial(make, stream)
+        self._notifier = notifier
+        self._wanted = asyncio.Event()
+        self._tasks = Tasks()
+        self._hestia: G  # the one that serves
+
+    async def run(
+        self, given: Given, before: Predecessor | None, on_started: Callable[[G, Mapping[str, str]], None]
+    ) -> int:
+        """See `serve`."""
+        self._hestia = self._make(given)
+        self._listen_to_signals()
+        await self._start(given, before)
+        on_started(self._hestia, await _phases(self._hestia.gateway))
+        _tell_warnings(self._settings)
+        # What lives from here on was made for good: the collector need not look at it again and again. What
+        # little is garbage by now stays: finding it would hold the loop for 0.1 s, with 10,000 services 0.5.
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
+        gc.enable()
+        self._notifier.say("READY=1")
+        self._tasks.spawn(self._notifier.keep_alive(lambda: _pulse(self._hestia.gateway)), "keep alive")
+        offer = Offer(
+            self._settings.gateway.state_dir,
+            version=__version__,
+            place=lambda: self._hestia.place,
+            refuse=self._no_takeover,
+        )
+        offer.open()
+        try:
+            await self._until_over(offer)
+            self._notifier.say("STOPPING=1", "STATUS=letting open requests end")
+            left = await self._hestia.aclose()
+        finally:
+            offer.close()
+            await self._tasks.aclose()
+        _say_ended(left, self._hestia.staying())
+        return 1 if left else 0
+
+    async def _start(self, given: Given, before: Predecessor | None) -> None:
+        """Serve when this returns; in the place of another one, only once everything else is certain."""
+        if before is None:
+            await self._hestia.start()
             return
-        wanted.set()
+        await open_doors(self._settings, given)
+        log.info("Taking over from the gateway with pid %d, version %s", before.pid, before.version)
+        used = await before.take()
+        await self._hestia.start()
+        await before.serves()
+        assert self._hestia.place is not None
+        self._hestia.place.hold(used, before.ended())
+
+    async def _until_over(self, offer: Offer) -> None:
+        """Return when a signal came, or another gateway serves in this one's place."""
+        while True:
+            asked = self._tasks.spawn(offer.outcome(), "offer")
+            signalled = self._tasks.spawn(self._wanted.wait(), "signal")
+            await asyncio.wait({asked, signalled}, return_when=asyncio.FIRST_COMPLETED)
+            if signalled.done():
+                return
+            signalled.cancel()
+            if asked.result() is Outcome.DONE:
+                log.info(
+                    "Another gateway serves now: %d connections end here, then this one does",
+                    self._hestia.open_connections,
+                    extra={"event_type": "handed_over"},
+                )
+                return
+            await self._begin_again(offer)
+
+    async def _begin_again(self, offer: Offer) -> None:
+        """The gateway that was to take over is gone, and this one had given its place up: take it back."""
+        log.warning(
+            "The gateway that took over ended before it served; this one takes its place back",
+            extra={"event_type": "takeover_failed"},
+        )
+        leaving = self._hestia
+        until = asyncio.get_running_loop().time() + BACK_LIMIT
+        while True:
+            again = self._make(Given(Heard(one.service, one.sock.dup()) for one in offer.kept))
+            try:
+                await again.start()
+                break
+            except ConfigError:  # its lock is given back a moment after its sockets are
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+                await asyncio.sleep(BACK_PAUSE)
+        self._hestia = again
+        self._tasks.spawn(_closed(leaving), "end of the gateway before")
+        offer.forget()
+
+    def _no_takeover(self) -> str:
+        if self._notifier.asked:
+            return "systemd runs it, and starts the next one itself (systemctl restart)"
+        return "it ends already" if self._wanted.is_set() else ""
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, number.name)
+        # Asked now: once the terminal is gone, nobody is told that there was one.
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up, sys.stderr.isatty())
+
+    def _hung_up(self, terminal: bool) -> None:
+        """The terminal was closed: end in order. Elsewhere SIGHUP asks to read the configuration again."""
+        if terminal:
+            self._end("SIGHUP")
+        else:
+            self._hestia.reload_soon("SIGHUP")
+
+    def _end(self, name: str) -> None:
+        if self._wanted.is_set():
+            self._hestia.hurry()
+            return
+        self._wanted.set()
         log.info(
             "%s: letting open requests end (%d connections), then the gateway; once more ends at once",
             name,
-            hestia.open_connections,
+            self._hestia.open_connections,
             extra={"event_type": "gateway_draining"},
         )
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, number.name)
-    # Asked now: once the terminal is gone, nobody is told that there was one.
-    loop.add_signal_handler(signal.SIGHUP, _hung_up, hestia, end, sys.stderr.isatty())
-    await hestia.start()
-    on_started(hestia, await hestia.phases())
-    _tell_warnings(settings)
-    # What lives from here on was made for good: the collector need not look at it again and again. What
-    # little is garbage by now stays: finding it would hold the loop for 0.1 s, with 10,000 services for 0.5.
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLD)
-    gc.enable()
-    await wanted.wait()
-    left = await hestia.aclose()
-    _say_ended(left, hestia.staying())
-    return 1 if left else 0
+
+async def _phases(gateway: Gateway) -> dict[str, str]:
+    """State of each service by its id. The first few are looked at, as many as a person is shown."""
+    found = await asyncio.gather(
+        *(gateway.status(one, probe=at < LOOKED_AT) for at, one in enumerate(gateway.services()))
+    )
+    return {str(status.id): str(status.phase) for status in found}
+
+
+def _pulse(gateway: Gateway) -> tuple[bool, str]:
+    """Whether everything moves that should (OB-10), and how it goes in one line."""
+    return gateway.health().ok, gateway.summary()
+
+
+async def _closed(hestia: Runnable) -> None:
+    await hestia.aclose()
 
 
 def _tell_warnings(settings: Settings) -> None:
@@ -131,14 +265,6 @@ def _say_ended(left: list[str], staying: list[str]) -> None:
             extra={"event_type": "left_for_next", "instances": staying},
         )
     log.info("Hestia has ended", extra={"event_type": "gateway_stopped"})
-
-
-def _hung_up(hestia: Runnable, end: Callable[[str], None], terminal: bool) -> None:
-    """The terminal was closed: end in order. Elsewhere SIGHUP asks to read the configuration again."""
-    if terminal:
-        end("SIGHUP")
-    else:
-        hestia.reload_soon("SIGHUP")
 
 
 class Bridged:

@@ -66,7 +66,7 @@ async def test_t_uv_10_who_says_the_end_gets_no_answer(
 
 
 async def test_t_uv_17_the_private_socket_is_closed_to_other_users(gw: Gateway) -> None:
-    path = gw.hestia._control_path()
+    path = os.path.join(gw.hestia.settings.gateway.state_dir, "control", "socket")
     assert stat.S_ISSOCK(os.stat(path).st_mode)
     assert stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) == 0o700
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -22,6 +24,17 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 PATH_LIMIT = 107  # bytes of sun_path without its final zero, unix(7)
 START_TIMEOUT = 10.0
 KEEP_ALIVE = 3600  # the edge pools its connections and is the only client; it closes them, not we
+
+
+def socket_path(state_dir: str, cleanup: contextlib.AsyncExitStack) -> str:
+    """Where the control API listens: in the state folder, so that a gateway that was killed leaves nothing
+    behind that the next one does not take over; in a folder of its own where that path would be too long."""
+    path = os.path.join(os.path.abspath(state_dir), "control", "socket")
+    if len(os.fsencode(path)) <= PATH_LIMIT:
+        return path
+    folder = tempfile.mkdtemp(prefix="hestia-")
+    cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+    return os.path.join(folder, "control")
 
 
 class _Server(uvicorn.Server):
@@ -57,6 +70,7 @@ class ControlServer:
         self._app = app
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
+        self._leave_file = False
 
     @property
     def path(self) -> str:
@@ -83,6 +97,10 @@ class ControlServer:
             error.__cause__ = exc
             server.accepts.set_exception(error)
 
+    def leave_file(self) -> None:
+        """Another gateway listens at the path from now on: its file is not ours to remove."""
+        self._leave_file = True
+
     async def aclose(self, *, grace: float = 1.0) -> None:
         """Stop accepting, give open calls `grace` seconds, cut off the rest (a followed log)."""
         server, self._server = self._server, None
@@ -95,8 +113,9 @@ class ControlServer:
             if transport is not None:
                 transport.abort()
         await asyncio.wait([self._task], timeout=START_TIMEOUT)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
+        if not self._leave_file:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
 
 
 def _uvicorn_config(app: ASGIApp, path: str) -> uvicorn.Config:

@@ -283,3 +283,7 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     config_path: str = ""  # "" when there is no file
+
+    def engines(self) -> set[str]:
+        """Names of the engines that services have."""
+        return {one.engine for service in self.services.values() for one in service.instances}

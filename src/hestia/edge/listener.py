@@ -17,6 +17,7 @@ from typing import Any, Final
 from hestia.core.errors import AdmissionError, BadRequest, HestiaError
 from hestia.edge.certificate import Certificate
 from hestia.edge.connection import ClientConnection, plain_address
+from hestia.edge.given import Given
 from hestia.edge.limits import Room
 
 log = logging.getLogger(__name__)
@@ -34,16 +35,24 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 Opened = Callable[[ClientConnection], bool]
 
 
-async def bind(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on each address of `host`, all on one port; `::` is IPv4 too. Raises OSError."""
+async def bind(host: str, port: int, *, service: str = "", given: Given | None = None) -> list[socket.socket]:
+    """Sockets that listen on each address of `host`, all on one port; `::` is IPv4 too.
+
+    service: whose door it is. given: sockets that listen already; those of this door are taken.
+    Raises OSError, ConfigError.
+    """
+    given = given or Given()
+    if decided := given.take_port(service, port):
+        return decided
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     made: list[socket.socket] = []
     missing: OSError | None = None
     try:
         for family, _, _, _, address in dict.fromkeys(found):
+            where = str(address[0])
             try:
-                made.append(_listening(family, str(address[0]), port))
+                made.append(given.take(service, where, port, family) or _listening(family, where, port))
             except OSError as exc:
                 if exc.errno not in _NO_SUCH:
                     raise
@@ -104,8 +113,8 @@ class TlsListener:
         self._pause = None
         asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
-    def close(self) -> None:
-        """Accept no more and give handshakes up. Safe to call twice."""
+    def stop(self) -> None:
+        """Accept no more; handshakes go on. Safe to call twice."""
         if not self._open:
             return
         self._open = False
@@ -113,8 +122,17 @@ class TlsListener:
             self._pause.cancel()
         asyncio.get_running_loop().remove_reader(self._sock)
         self._sock.close()
+
+    def close(self) -> None:
+        """Accept no more and give handshakes up. Safe to call twice."""
+        self.stop()
         for task in list(self._tasks):
             task.cancel()
+
+    @property
+    def handshakes(self) -> int:
+        """How many are under way."""
+        return len(self._tasks)
 
     async def wait_closed(self) -> None:
         """Wait until the last handshake has ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -13,12 +13,14 @@ from typing import Final
 from hestia.core.errors import AdmissionError, ConfigError, HestiaError
 from hestia.edge.certificate import Certificate
 from hestia.edge.connection import ClientConnection, Handler
+from hestia.edge.given import Given, Heard
 from hestia.edge.limits import Room, open_files_limit
 from hestia.edge.listener import BACKLOG, Opened, Spawn, TlsListener, bind
 
 log = logging.getLogger(__name__)
 
 SWEEP_INTERVAL: Final = 1.0  # seconds (TO-18)
+SETTLE_LOOK: Final = 0.01  # seconds between looks whether who came has asked
 CUT_LIMIT: Final = 1.0  # seconds the loop gets to report connections that were cut
 
 Refuse = Callable[[HestiaError, ClientConnection], bytes]
@@ -40,11 +42,26 @@ class Door:
     refuse: Refuse | None = None
 
 
+@contextlib.contextmanager
+def door_errors(service: str, host: str, port: int) -> Iterator[None]:
+    """A service's door that cannot be opened is a ConfigError; for the gateway's own, OSError stays."""
+    try:
+        yield
+    except OSError as exc:
+        if not service:
+            raise
+        raise ConfigError(
+            f"services.{service}.port: cannot listen on {host}:{port}: {exc.strerror or exc}",
+            remedy="give the service another port, or end the program that has it",
+        ) from exc
+
+
 class EdgeServer:
     """Listens at each of the doors.
 
     refuse: the answer to bytes that did not become a request. swept: called at each sweep too, with its time.
     room: counts clients. certificate: with it, TCP doors speak TLS. spawn: owns the tasks of handshakes.
+    given: sockets that listen already.
     """
 
     def __init__(
@@ -57,7 +74,13 @@ class EdgeServer:
         swept: Sequence[Callable[[float], None]] = (),
         room: Room | None = None,
         certificate: Certificate | None = None,
+        given: Given | None = None,
     ) -> None:
+        self._given = given or Given()
+        self._socks: dict[
+            Door, list[Heard]
+        ] = {}  # duplicates share the file: what is accepted from them is ours
+        self._retiring = False
         self._doors = doors
         self._refuse = refuse
         self._clock = clock
@@ -81,27 +104,28 @@ class EdgeServer:
         """
         for door in self._doors:
             await self.open_door(door)
+        self._given.close()
         self._sweep_timer = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
 
     async def open_door(self, door: Door) -> None:
         """Listen at one more place. Raises OSError, and ConfigError where it is a service's."""
-        try:
-            await self._listen(door)
-        except OSError as exc:
-            if not door.service:
+        with door_errors(door.service, door.host, door.port):
+            try:
+                await self._listen(door)
+            except OSError:
+                self.close_door(door)
                 raise
-            self.close_door(door)
-            where, reason = f"{door.host}:{door.port}", exc.strerror or str(exc)
-            raise ConfigError(
-                f"services.{door.service}.port: cannot listen on {where}: {reason}",
-                remedy="give the service another port, or end the program that has it",
-            ) from exc
 
     def close_door(self, door: Door) -> None:
         """Listen there no more; connections go on."""
         self._addresses.pop(door, None)
         for listening in self._listening.pop(door, []):
             listening.close()
+        self._forget(door)
+
+    def _forget(self, door: Door) -> None:
+        for one in self._socks.pop(door, []):
+            one.sock.close()
 
     async def _listen(self, door: Door) -> None:
         loop = asyncio.get_running_loop()
@@ -109,7 +133,8 @@ class EdgeServer:
         if door.unix_path:
             self._servers.append(await loop.create_unix_server(make, door.unix_path, backlog=BACKLOG))
             return
-        for sock in await bind(door.host, door.port):
+        for sock in await bind(door.host, door.port, service=door.service, given=self._given):
+            self._socks.setdefault(door, []).append(Heard(door.service, sock.dup()))
             self._addresses.setdefault(door, []).append(sock.getsockname()[:2])
             listening = self._listening.setdefault(door, [])
             if self._certificate is None:
@@ -137,6 +162,10 @@ class EdgeServer:
         """(host, port) of every TCP socket of a door, the first one unless it is said."""
         return self._addresses.get(door or self._doors[0], [])
 
+    def sockets(self) -> list[Heard]:
+        """The listening TCP sockets, as duplicates that stay open when the doors are closed."""
+        return [Heard(one.service, one.sock.dup()) for socks in self._socks.values() for one in socks]
+
     @property
     def open(self) -> int:
         return len(self._connections)
@@ -162,6 +191,7 @@ class EdgeServer:
         """Take over a connection that `_room` has counted. error: why it gets an answer at once."""
         self._connections.add(connection)
         self._empty.clear()
+        connection.draining = self._retiring
         if error is not None:
             connection.turn_away(error)
 
@@ -183,12 +213,40 @@ class EdgeServer:
             except Exception:  # the others have their look all the same
                 log.exception("A look of the sweep broke", extra={"event_type": "sweep_broke"})
 
+    def retire(self, *, on: bool = True) -> None:
+        """Serve as ever, and let each connection end with its next answer, which says so."""
+        self._retiring = on
+        for connection in self._connections:
+            connection.draining = on
+
+    async def settle(self, timeout: float) -> None:
+        """Accept no more, and let who came ask; at most `timeout` seconds.
+
+        Nothing tells that a request has begun: that would be work for each request, for the sake of this.
+        """
+        for server in self._servers:
+            server.close()
+        for listener in self._tls:
+            listener.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._has_silent():  # noqa: ASYNC110 - see above
+                    await asyncio.sleep(SETTLE_LOOK)
+
+    def _has_silent(self) -> bool:
+        """Whether somebody came and has not asked."""
+        return any(one.handshakes for one in self._tls) or any(
+            connection.exchange is None for connection in self._connections
+        )
+
     def stop_accepting(self) -> None:
         """Close the listening sockets and what idles; running exchanges go on and close behind (DR-01)."""
         for server in self._servers:
             server.close()
         for listener in self._tls:
             listener.close()
+        for door in list(self._socks):
+            self._forget(door)
         for connection in list(self._connections):
             connection.drain()
 

@@ -12,7 +12,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from datetime import UTC, datetime
 
 from hestia.core.difference import Difference
@@ -30,6 +30,7 @@ from hestia.core.ports import Engine, Memory, Recorder, Store
 from hestia.core.queue import Outcome, Waiter
 from hestia.core.world import World
 from hestia.runtime.ending import Ending
+from hestia.runtime.held import InUse, hold, in_use
 from hestia.runtime.history import History
 from hestia.runtime.memory import error_of, failed_at, place_of, stages_of
 from hestia.runtime.performer import Performer
@@ -330,6 +331,13 @@ class Gateway:
             started_at=self._started_at,
         )
 
+    def summary(self) -> str:
+        """`12 services, 2 hot, 1 starting`."""
+        states = [slot.state for record in self.world.services.values() for slot in record.slots.values()]
+        shown = (State.HOT, State.STARTING, State.FAILED)
+        words = [f"{states.count(state)} {state}" for state in shown if state in states]
+        return ", ".join([f"{len(self.world.services)} services", *words])
+
     # -- shutdown ------------------------------------------------------------------------------
 
     def drain(self) -> None:
@@ -337,6 +345,27 @@ class Gateway:
         self._draining = True
         self.feed.close()
         self._perform(self.world.refuse_all(self._going_down("")))
+
+    def is_waking(self) -> bool:
+        """Whether somebody waits for a start that is under way."""
+        return any(
+            record.queue.waiters and any(slot.state is State.STARTING for slot in record.slots.values())
+            for record in self.world.services.values()
+        )
+
+    def waiting(self) -> int:
+        """Waiters of all services."""
+        return sum(len(record.queue) for record in self.world.services.values())
+
+    def freeze(self) -> list[InUse]:
+        """Leave everything as it is to another gateway; what is open here goes on, and is told."""
+        self.drain()
+        self._performer.freeze()
+        return in_use(self.world)
+
+    async def hold(self, used: Iterable[InUse], until: Awaitable[object]) -> None:
+        """Count what an earlier gateway still relays as use, until it is over (see `runtime.held`)."""
+        await hold(self.world, used, until, changed=self._performer.changed, release=self.release)
 
     async def stop_all(self, *, timeout: float, everything: bool = False) -> list[str]:
         """Stop what does not stay when the gateway ends; what is left after `timeout` seconds is named.

@@ -74,6 +74,7 @@ class Performer:
         self._loop = asyncio.get_running_loop()
         self._pending: deque[fx.Effect] = deque()
         self._performing = False
+        self._frozen = False
         self._timers: dict[TimerKey, asyncio.TimerHandle] = {}
         self.starts = starts
         self.handles: dict[tuple[ServiceId, InstanceId], Handle] = {}
@@ -124,6 +125,12 @@ class Performer:
                     self._used[use.key] = used
                     self._store.noted(use.key, last_used=time.time() - (self._clock() - used))
 
+    def freeze(self) -> None:
+        """Start, stop and write nothing any more: another gateway decides. Leases go on."""
+        self.note_use()
+        self.forget_timers()
+        self._frozen = True
+
     def forget_timers(self) -> None:
         """Nothing is due any more: the end."""
         for handle in self._timers.values():
@@ -132,6 +139,8 @@ class Performer:
 
     def happened(self, event: lc.Event) -> None:
         """Take an event into the world and perform what follows. A late or illegal one changes nothing."""
+        if self._frozen:
+            return
         try:
             effects = self._world.apply(event, self._clock())
         except NotFound:
@@ -154,6 +163,8 @@ class Performer:
 
     def _perform_one(self, effect: fx.Effect) -> None:
         """One effect; each branch starts something or tells somebody, and never waits."""
+        if self._frozen and not isinstance(effect, fx.Settle):
+            return
         match effect:
             case fx.Settle(waiter, outcome):
                 self._settle(waiter, outcome)

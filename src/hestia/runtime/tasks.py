@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -62,3 +62,12 @@ class Tasks:
 
     def __repr__(self) -> str:
         return f"<Tasks running={self.names}>"
+
+
+async def first_of(wait: Awaitable[object], event: asyncio.Event) -> None:
+    """Wait for something, which is given up when the event is set."""
+    waits = {asyncio.ensure_future(wait), asyncio.ensure_future(event.wait())}  # noqa: TID251 - both end here
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for one in waits:
+        one.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)

@@ -150,10 +150,11 @@ def main() -> int:
 
     return running.serve(
         settings,
-        lambda stream: Hestia(
+        lambda stream, given: Hestia(
             settings,
             access_log=stream,
             reload_from=lambda: load_settings(None, {"port": 0}),
+            given=given,
             plugins={"process": Plugin(disk)},
             store=FaultyStore(disk) if path is not None else None,
         ),

@@ -1,0 +1,194 @@
+"""The gateway that is asked for its place: answers on the private socket, one successor at a time.
+
+Owns that socket and the conversation. Nothing is given up before the new gateway has said that it is ready;
+what happens when it goes away afterwards, `hestia.running` decides: it is told by `outcome`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final
+
+from hestia.edge.given import Heard
+from hestia.takeover import wire
+from hestia.takeover.place import Place
+
+log = logging.getLogger(__name__)
+
+HELLO_LIMIT: Final = 5.0  # seconds for the first line
+_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: struct ucred
+
+
+class Outcome(Enum):
+    """How a takeover went on. FAILED: the new gateway is gone, and this one had given its place up."""
+
+    DONE = auto()
+    FAILED = auto()
+
+
+class Offer:
+    """See the module docstring.
+
+    place: of the gateway that serves now. refuse: why no takeover is possible now, "" when it is.
+    """
+
+    def __init__(
+        self,
+        state_dir: str,
+        *,
+        version: str,
+        place: Callable[[], Place | None],
+        refuse: Callable[[], str],
+    ) -> None:
+        self._path = wire.place(state_dir)
+        self._version = version
+        self._place = place
+        self._refuse = refuse
+        self._listener: socket.socket | None = None
+        self._mine = (0, 0)
+        self.kept: list[Heard] = []  # for the case that the new gateway does not make it
+        self.successor: socket.socket | None = None  # closed when this gateway has ended
+
+    def open(self) -> None:
+        """Listen. Raises OSError."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.setblocking(False)
+            with wire.short_path(self._path) as short:
+                listener.bind(short)
+            os.chmod(self._path, 0o600)
+            listener.listen(8)
+        except BaseException:
+            listener.close()
+            raise
+        self._mine = _identity(self._path)
+        self._listener = listener
+
+    def close(self) -> None:
+        """Answer nobody any more. Twice is fine."""
+        if self._listener is None:
+            return
+        self._listener.close()
+        self._listener = None
+        if _identity(self._path) == self._mine:  # else the next gateway listens there already
+            self._path.unlink(missing_ok=True)
+
+    async def outcome(self) -> Outcome:
+        """Answer whoever asks, until one has taken the place, or has begun to and went away."""
+        assert self._listener is not None
+        loop = asyncio.get_running_loop()
+        while True:
+            sock, _ = await loop.sock_accept(self._listener)
+            sock.setblocking(False)
+            try:
+                if (found := await self._talk(sock)) is not None:
+                    return found
+            except (wire.Closed, OSError, TimeoutError) as exc:
+                log.debug("A takeover was not asked for: %r", exc)
+            finally:
+                if self.successor is not sock:
+                    sock.close()
+
+    async def _talk(self, sock: socket.socket) -> Outcome | None:
+        """One conversation. None: nothing was given up, and this gateway goes on."""
+        loop = asyncio.get_running_loop()
+        pid, uid, _ = _CREDENTIALS.unpack(
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+        async with asyncio.timeout(HELLO_LIMIT):
+            hello = await wire.receive(sock, loop.sock_recv)
+        if reason := self._reason(hello, uid):
+            await loop.sock_sendall(sock, wire.line(refused=reason))
+            return None
+        place = self._place()
+        assert place is not None  # it is not ending: `refuse` was asked
+        heard = place.sockets()
+        try:
+            self._give(sock, heard)
+            if not (await wire.receive(sock, loop.sock_recv)).get("take"):
+                return None
+        except wire.Closed:
+            for one in heard:
+                one.sock.close()
+            log.warning(
+                "The gateway that was to take over (pid %d) went away before it began; this one goes on",
+                pid,
+                extra={"event_type": "takeover_given_up"},
+            )
+            return None
+        self.kept = list(heard)
+        log.info(
+            "A new gateway (pid %d, version %s) takes over: serving those who came, then giving it the place",
+            pid,
+            hello.get("version"),
+            extra={"event_type": "takeover_begun"},
+        )
+        return await self._pass_on(sock, place)
+
+    async def _pass_on(self, sock: socket.socket, place: Place) -> Outcome | None:
+        """Give the place up, unless the new gateway goes away before that, and wait until it serves."""
+        loop = asyncio.get_running_loop()
+        gone = loop.create_task(wire.receive(sock, loop.sock_recv))
+        leaving = loop.create_task(place.farewell())
+        try:
+            await asyncio.wait({gone, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not leaving.done():
+                log.warning(
+                    "The gateway that was to take over went away; this one goes on",
+                    extra={"event_type": "takeover_given_up"},
+                )
+                self.forget()
+                return None
+            leaving.result()
+            used = await place.hand_over()
+            try:
+                await loop.sock_sendall(sock, wire.line(yours=[list(one) for one in used]))
+                await gone
+            except (wire.Closed, OSError):
+                return Outcome.FAILED
+        finally:
+            for task in (gone, leaving):
+                task.cancel()
+            await asyncio.gather(gone, leaving, return_exceptions=True)
+        self.successor = sock
+        self.forget()
+        return Outcome.DONE
+
+    def forget(self) -> None:
+        """Close what was kept for the case that the new gateway does not make it."""
+        for one in self.kept:
+            one.sock.close()
+        self.kept = []
+
+    def _reason(self, hello: wire.Message, uid: int) -> str:
+        if uid not in (0, os.geteuid()):
+            return f"the gateway belongs to the user with the number {os.geteuid()}"
+        if hello.get("protocol") != wire.PROTOCOL:
+            return f"it speaks another version of the takeover ({self._version})"
+        return self._refuse()
+
+    def _give(self, sock: socket.socket, heard: Sequence[Heard]) -> None:
+        told = wire.line(
+            protocol=wire.PROTOCOL,
+            version=self._version,
+            pid=os.getpid(),
+            services=[one.service for one in heard],
+        )
+        socket.send_fds(sock, [told], [one.sock.fileno() for one in heard])
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return found.st_dev, found.st_ino
