@@ -74,6 +74,7 @@ class Hestia:
     gateway: Gateway
     metrics: Metrics
     past: Records
+    reloads: Reloader
     address: tuple[str, int]  # where it listens; (unix_path, 0) on a unix socket
 
     def __init__(
@@ -97,8 +98,7 @@ class Hestia:
         self._store: Store = store or store_for(settings.gateway)
         self._recorder: Recorder = recorder or LogRecorder()
         self._unix_path = unix_path
-        self._reload_from = reload_from
-        self._reloader: Reloader | None = None
+        self._reload_from = reload_from or (lambda: settings)
         self._tasks = Tasks()
         self._state = StateFolder(settings.gateway.state_dir)
         self._cleanup = contextlib.AsyncExitStack()
@@ -151,6 +151,13 @@ class Hestia:
             closed=pool.forget,
         )
         self.gateway.restore(memory)
+        self.reloads = Reloader(
+            self.settings,
+            load=self._reload_from,
+            apply=self._apply,
+            told=self._note_reload,
+            spawn=self._tasks.spawn,
+        )
         control_path = socket_path(settings.state_dir, cleanup)
         dispatcher = self._dispatcher(os.path.join(os.path.dirname(control_path), "edge"))
         api = create_api(
@@ -158,6 +165,7 @@ class Hestia:
             dispatch=dispatcher.call,
             version=__version__,
             config=self._config_view,
+            reloads=self.reloads,
             numbers=metrics,
             past=Past(past, self._store, self.gateway.feed, metrics.batches.hand_on, settings.retention.days),
         )
@@ -188,7 +196,7 @@ class Hestia:
             refuse=doors.main.refusal,
             clock=clock,
             spawn=self._tasks.spawn,
-            swept=(pool.sweep, dispatcher.pool.sweep, files.look, metrics.lag.look, *self._watch()),
+            swept=(pool.sweep, dispatcher.pool.sweep, files.look, metrics.lag.look, self.reloads.look),
             room=Room(open_files_limit(), settings.trusted_proxies),
             certificate=Certificate(settings.tls) if settings.tls is not None else None,
             given=self._given,
@@ -210,29 +218,10 @@ class Hestia:
 
     # -- new settings --------------------------------------------------------------------------
 
-    def _watch(self) -> list[Callable[[float], None]]:
-        """What looks for changes of the configuration once a second, where it can be read again."""
-        if self._reload_from is None:
-            return []
-        self._reloader = Reloader(
-            self.settings,
-            load=self._reload_from,
-            apply=self._apply,
-            told=self._note_reload,
-            spawn=self._tasks.spawn,
-        )
-        return [self._reloader.look]
-
-    async def reload(self, actor: str) -> Reload:
-        """Read the configuration again and take it. Raises ConfigError where there is nothing to read."""
-        if self._reloader is None:
-            raise ConfigError("This gateway was started without a configuration to read again.")
-        return await self._reloader.reload(actor)
-
     def reload_soon(self, actor: str) -> None:
-        """The same where nobody waits for it; the log says what came of it."""
-        if self._reloader is not None and self._edge is not None and not self._is_given_up:
-            self._tasks.spawn(self._reloader.reload(actor), "reload")
+        """Read the configuration again; the log says what came of it."""
+        if self._edge is not None and not self._is_given_up:
+            self._tasks.spawn(self.reloads.reload(actor), "reload")
 
     def _note_reload(self, reload: Reload) -> None:
         event = "ConfigReloaded" if reload.ok else "ConfigRefused"
@@ -301,7 +290,12 @@ class Hestia:
 
     def _config_view(self) -> ConfigView:
         rows = tuple(ConfigRow(row.key, row.value, row.source) for row in effective(self.settings))
-        return ConfigView(path=self.settings.config_path, rows=rows, warnings=self.settings.warnings)
+        return ConfigView(
+            path=self.settings.config_path,
+            rows=rows,
+            warnings=self.settings.warnings,
+            reload=self.reloads.last_reload,
+        )
 
     # -- the end -------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class Reloader:
         told: Callable[[Reload], None],
         spawn: Callable[..., object],
     ) -> None:
-        self.last: Reload | None = None
+        self.last_reload: Reload | None = None
         self._current = current
         self._load = load
         self._apply = apply
@@ -64,11 +64,11 @@ class Reloader:
                 found = await self._take(actor)
                 last = Reload(at=time.time(), actor=actor, found=found)
             except ConfigError as error:
-                waiting = self.last.found.waiting if self.last is not None else ()
+                waiting = self.last_reload.found.waiting if self.last_reload is not None else ()
                 last = Reload(
                     at=time.time(), actor=actor, problems=_problems(error), found=Difference(waiting=waiting)
                 )
-            self.last = last
+            self.last_reload = last
             self._tell(last)
             for warning in self._current.warnings:
                 if warning not in before:

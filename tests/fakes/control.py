@@ -7,6 +7,9 @@ import math
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
+from hestia.api.control import Reload
+from hestia.config import Problem
+from hestia.core.difference import Difference
 from hestia.core.errors import AlreadyRunning, HestiaError, QueueTimeout, ServiceNotFound
 from hestia.core.model import ServiceId
 from hestia.runtime.status import ErrorStatus, Health, InstanceStatus, ServiceStatus, StageStatus
@@ -148,3 +151,16 @@ class FakeControl:
 
     def _become(self, service: ServiceId, phase: str) -> None:
         self.known[service] = service_status(service, phase)
+
+
+class FakeReloads:
+    """Takes every configuration, or refuses it with `problems`."""
+
+    def __init__(self) -> None:
+        self.problems: tuple[Problem, ...] = ()
+        self.last_reload: Reload | None = None
+
+    async def reload(self, actor: str) -> Reload:
+        found = Difference(waiting=("port",)) if self.problems else Difference(added=(ServiceId("new"),))
+        self.last_reload = Reload(at=MOMENT.timestamp(), actor=actor, problems=self.problems, found=found)
+        return self.last_reload

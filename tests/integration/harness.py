@@ -199,7 +199,7 @@ class Gateway:
             gateway=replace(before.gateway, **gateway),
             services={one.id: _probed(one, self.probe.url) for one in services},
         )
-        return await self.hestia.reload("test")
+        return await self.hestia.reloads.reload("test")
 
     async def aclose(self, *, drain: float = DRAIN) -> None:
         """Close the gateway; safe to call twice."""

@@ -12,9 +12,9 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from hestia.api import dispatch, failures, gateway, metrics, past, services
+from hestia.api import dispatch, failures, gateway, metrics, past, reload, services
 from hestia.api.boundary import Boundary
-from hestia.api.control import ConfigView, Control, Dispatch
+from hestia.api.control import ConfigView, Control, Dispatch, Reloads
 from hestia.api.documents import OpenApi, finish
 from hestia.api.past import Past
 from hestia.telemetry.metrics import Metrics
@@ -24,7 +24,14 @@ DESCRIPTION = (
     "health and configuration. Every error it makes is an `application/problem+json` document."
 )
 
-ROUTERS: Final = (services.router, dispatch.router, past.router, metrics.router, gateway.router)
+ROUTERS: Final = (
+    services.router,
+    dispatch.router,
+    past.router,
+    metrics.router,
+    reload.router,
+    gateway.router,
+)
 
 
 def create_api(
@@ -35,18 +42,20 @@ def create_api(
     config: Callable[[], ConfigView] = ConfigView,
     numbers: Metrics | None = None,
     past: Past | None = None,
+    reloads: Reloads,
 ) -> FastAPI:
     """Build the application around one gateway.
 
     dispatch: makes the calls of `POST /v1/requests`. config: asked at each `GET /v1/config`; hides secrets
     itself. numbers: what the metrics show; they name the gateway's own paths by the routes that are here.
-    past: what was.
+    past: what was. reloads: takes a new configuration.
     """
     app = _assemble(version)
     app.state.metrics = numbers or Metrics(version=version)
     app.state.metrics.traffic.template = metrics.templates(ROUTERS)
     app.state.control = control
     app.state.config = config
+    app.state.reloads = reloads
     app.state.dispatch = dispatch
     app.state.past = past
     return app

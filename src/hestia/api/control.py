@@ -96,6 +96,7 @@ class ConfigView:
     path: str = ""
     rows: tuple[ConfigRow, ...] = ()
     warnings: tuple[str, ...] = ()
+    reload: Reload | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,3 +114,14 @@ class Reload:
     @property
     def ok(self) -> bool:
         return not self.problems
+
+
+class Reloads(Protocol):
+    """Who takes a new configuration. last_reload: what came of the last attempt.
+
+    reload: one attempt; what is wrong with it is in the result. actor: who asks.
+    """
+
+    @property
+    def last_reload(self) -> Reload | None: ...
+    async def reload(self, actor: str) -> Reload: ...

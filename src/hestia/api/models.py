@@ -183,12 +183,44 @@ class Setting(Document):
     )
 
 
+class ConfigProblem(Document):
+    """One mistake in the configuration."""
+
+    source: str = Field(
+        description="The file, `environment`, `command line`, or `gateway` where it cannot be applied.",
+        examples=["hestia_config.yml"],
+    )
+    line: int = Field(description="From 1; 0 where there is none.", examples=[14])
+    column: int
+    key: str = Field(examples=["services.ollama.idle_timout"])
+    text: str = Field(description="What is wrong.", examples=["there is no such key"])
+    nearest: str = Field(description="The known name most like it, or empty.", examples=["idle_timeout"])
+    remedy: str = Field(description="What to do where the text does not say it.")
+
+
+class Reload(Document):
+    """One attempt to take a new configuration."""
+
+    at: Instant
+    actor: str = Field(description="Who asked.", examples=["file", "SIGHUP", "api:req_4q7x"])
+    ok: bool = Field(description="Whether it was taken. If not, the old one stays whole.")
+    added: list[str] = Field(description="Services that are new.")
+    removed: list[str] = Field(description="Services that end, after their open exchanges.")
+    changed: list[str] = Field(description="Services with other settings.")
+    gateway: list[str] = Field(description="Keys of the gateway that changed.", examples=[["log_level"]])
+    needs_restart: list[str] = Field(
+        description="Keys of the gateway whose new value waits for a restart.", examples=[["port"]]
+    )
+    problems: list[ConfigProblem] = Field(description="All mistakes; empty when it was taken.")
+
+
 class Config(Document):
     """The effective configuration."""
 
     path: str = Field(description="The file it was read from; empty when there is none.")
     settings: list[Setting]
     warnings: list[str] = Field(description="What the gateway finds doubtful about it.")
+    reload: Reload | None = Field(description="What came of the last reload, if there was one.")
 
 
 class Service(Document):

@@ -140,7 +140,7 @@ def _answer(status: ServiceStatus, code: int = 200, *, location: bool = False) -
     return Response(body, code, fields, "application/json")
 
 
-def _actor(request: Request) -> str:
+def actor_of(request: Request) -> str:
     """Who acts, for the timeline: the API, with the id of the request where it has one."""
     request_id = request.headers.get("x-request-id", "")
     return f"api:{request_id}" if request_id else "api"
@@ -198,7 +198,7 @@ async def start_service(
 ) -> Response:
     """Start the service; with `wait`, answer when it is hot, whoever started it."""
     try:
-        control.start(service, actor=_actor(request))
+        control.start(service, actor=actor_of(request))
     except AlreadyRunning:
         if not query.wait:
             return _answer(await control.status(service, probe=False), 409)
@@ -220,7 +220,7 @@ async def stop_service(
     request: Request, service: ServiceOf, control: ControlOf, query: Annotated[StopQuery, Query()]
 ) -> Response:
     """Stop the service after its open exchanges have ended. Stopping what is cold changes nothing."""
-    control.stop(service, force=query.force, actor=_actor(request))
+    control.stop(service, force=query.force, actor=actor_of(request))
     return _answer(await control.status(service, probe=False), 202, location=True)
 
 
@@ -236,7 +236,7 @@ async def restart_service(
     request: Request, service: ServiceOf, control: ControlOf, query: Annotated[StopQuery, Query()]
 ) -> Response:
     """Stop the service after its open exchanges have ended, then start it again."""
-    control.restart(service, force=query.force, actor=_actor(request))
+    control.restart(service, force=query.force, actor=actor_of(request))
     return _answer(await control.status(service, probe=False), 202, location=True)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final, cast
 
 from hestia.api import models
-from hestia.api.control import ConfigView
+from hestia.api.control import ConfigView, Reload
 from hestia.runtime.status import ErrorStatus, Health, InstanceStatus, ServiceStatus, StageStatus
 
 STATES: Final[dict[str, models.State]] = {
@@ -122,6 +123,34 @@ def config(view: ConfigView) -> models.Config:
             for row in view.rows
         ],
         warnings=list(view.warnings),
+        reload=reload(view.reload) if view.reload is not None else None,
+    )
+
+
+def reload(reload: Reload) -> models.Reload:
+    """One attempt as a document."""
+    found = reload.found
+    return models.Reload(
+        at=datetime.fromtimestamp(reload.at, UTC),
+        actor=reload.actor,
+        ok=reload.ok,
+        added=list(found.added),
+        removed=list(found.removed),
+        changed=list(found.changed),
+        gateway=list(found.gateway),
+        needs_restart=list(found.waiting),
+        problems=[
+            models.ConfigProblem(
+                source=one.source,
+                line=one.line,
+                column=one.column,
+                key=one.key,
+                text=one.text,
+                nearest=one.nearest,
+                remedy=one.remedy,
+            )
+            for one in reload.problems
+        ],
     )
 
 

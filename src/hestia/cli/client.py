@@ -63,6 +63,15 @@ class Client:
         query = "?force=true" if force else ""
         return self.call("POST", f"{_service_path(service)}/{verb}{query}", accept=(409,))
 
+    def reload(self) -> bytes:
+        """The body of `POST /v1/config/reload`: what changed, or the problems."""
+        return self.call("POST", "/v1/config/reload", accept=(409,))[1]
+
+    def last_reload(self) -> bytes:
+        """What came of the last reload; `null` without one, also of a gateway that knows none."""
+        status, body = self.call("GET", "/v1/config/reload", accept=(404, 405))
+        return body if status == 200 else b"null"
+
     def call(self, method: str, path: str, *, accept: tuple[int, ...] = ()) -> tuple[int, bytes]:
         """Status and body of one call. Raises CliError unless 2xx or in `accept`."""
         with self._exchange(method, path) as (response, _):

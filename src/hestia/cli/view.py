@@ -5,7 +5,7 @@ Owns what is said about a state, why, and what happens next. Gets documents and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -212,3 +212,33 @@ def error_lines(error: Document, now: datetime | None = None) -> list[str]:
     if error.get("remedy"):
         lines.append(f"  do: {plain(str(error['remedy']))}")
     return lines
+
+
+_RELOADED = (
+    ("added", "added"),
+    ("removed", "removed, ends after its open requests"),
+    ("changed", "changed"),
+    ("gateway", "changed for the gateway"),
+    ("needsRestart", "waits for a restart of the gateway"),
+)
+
+
+def reload(document: Document) -> Iterator[str]:
+    """What came of a reload, in lines."""
+    if not document["ok"]:
+        yield from problems(document)
+        count = len(document["problems"])
+        yield f"{count} {'error' if count == 1 else 'errors'}; the old configuration stays in force."
+        return
+    said = [f"{text}: {', '.join(map(plain, document[key]))}" for key, text in _RELOADED if document[key]]
+    yield from said or ["nothing has changed"]
+
+
+def problems(document: Document) -> Iterator[str]:
+    """What was wrong with a configuration, each with its place and its remedy."""
+    for one in document["problems"]:
+        place = ":".join(str(part) for part in (one["source"], one["line"], one["column"]) if part)
+        text = ": ".join(part for part in (place, one["key"], one["text"]) if part)
+        yield plain(text) + (f"; nearest: {plain(one['nearest'])}" if one["nearest"] else "")
+        if one["remedy"]:
+            yield f"      do: {plain(one['remedy'])}"

@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from hestia.core.errors import ConfigError
+from hestia.core.model import Settings
 from hestia.core.ports import EnginePlugin
 
 GROUP: Final = "hestia.engines"
@@ -100,3 +101,8 @@ def _load(point: EntryPoint) -> EnginePlugin:
 
 def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else point.module
+
+
+def used_engines(settings: Settings) -> set[str]:
+    """Names of the engines that services have."""
+    return {one.engine for service in settings.services.values() for one in service.instances}

@@ -31,7 +31,7 @@ _COLOURS: Final[Mapping[int, str]] = {
 _FOR_PROGRAMS: Final = frozenset(
     {"event_type", "service_id", "instance", "generation", "from", "to", "episode", "actor", "lasted_ms"}
 )
-_QUIET: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "watchfiles")
+_QUIET: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio")
 
 
 def choose_form(wanted: str, *, terminal: bool) -> Form:

@@ -17,7 +17,7 @@ from hestia.core.requests import RequestRecord
 from hestia.runtime.feed import Feed
 from hestia.runtime.records import Records
 from hestia.runtime.timeline import Timeline
-from tests.fakes.control import FakeControl, service_status
+from tests.fakes.control import FakeControl, FakeReloads, service_status
 from tests.fakes.dispatch import FakeDispatch
 from tests.fakes.stores import UnreadableStore
 
@@ -57,7 +57,12 @@ async def past() -> Past:
 
 
 @pytest.fixture
-def api(control: FakeControl, dispatch: FakeDispatch, past: Past) -> FastAPI:
+def reloads() -> FakeReloads:
+    return FakeReloads()
+
+
+@pytest.fixture
+def api(control: FakeControl, dispatch: FakeDispatch, past: Past, reloads: FakeReloads) -> FastAPI:
     view = ConfigView(
         path="hestia_config.yml",
         rows=(
@@ -66,7 +71,14 @@ def api(control: FakeControl, dispatch: FakeDispatch, past: Past) -> FastAPI:
         ),
         warnings=("access control is off",),
     )
-    return create_api(control, dispatch=dispatch.call, version="0.1.0", config=lambda: view, past=past)
+    return create_api(
+        control,
+        dispatch=dispatch.call,
+        version="0.1.0",
+        config=lambda: view,
+        past=past,
+        reloads=reloads,
+    )
 
 
 @pytest.fixture

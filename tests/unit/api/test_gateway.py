@@ -10,7 +10,8 @@ import pytest
 
 import hestia.core.errors as tree
 from hestia.api.error_texts import ERRORS
-from tests.fakes.control import FakeControl
+from hestia.config import Problem
+from tests.fakes.control import FakeControl, FakeReloads
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -63,7 +64,32 @@ async def test_config_names_the_source_of_each_value(client: httpx.AsyncClient) 
             },
         ],
         "warnings": ["access control is off"],
+        "reload": None,
     }
+
+
+async def test_a_reload_answers_what_changed_or_what_is_wrong_and_the_last_one_stays_to_be_seen(
+    client: httpx.AsyncClient, reloads: FakeReloads
+) -> None:
+    assert (await client.get("/v1/config/reload")).json() is None
+    done = (await client.post("/v1/config/reload", headers={"x-request-id": "req_1"})).json()
+    assert (done["ok"], done["added"], done["actor"]) == (True, ["new"], "api:req_1")
+    reloads.problems = (Problem(source="a.yml", line=3, column=5, key="prot", text="none", nearest="port"),)
+    refused = await client.post("/v1/config/reload")
+    assert refused.status_code == 409
+    assert refused.json()["problems"] == [
+        {
+            "source": "a.yml",
+            "line": 3,
+            "column": 5,
+            "key": "prot",
+            "text": "none",
+            "nearest": "port",
+            "remedy": "",
+        }
+    ]
+    assert refused.json()["needsRestart"] == ["port"]
+    assert (await client.get("/v1/config/reload")).json() == refused.json()
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/help", "/help/"])

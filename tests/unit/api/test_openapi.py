@@ -14,10 +14,11 @@ from fastapi import FastAPI
 from hestia import __version__
 from hestia.api.application import openapi_document
 from hestia.api.past import Past
+from hestia.config import Problem
 from hestia.core import errors
 from hestia.core.errors import EngineUnavailable, GatewayDraining, HestiaError, StartTimeout
 from hestia.problems import render
-from tests.fakes.control import FakeControl, service_status
+from tests.fakes.control import FakeControl, FakeReloads, service_status
 from tests.fakes.dispatch import Answer, FakeDispatch
 from tests.fakes.stores import UnreadableStore
 
@@ -34,6 +35,12 @@ CALLS: list[tuple[str, str, str, int, str]] = [
     ("/readyz", "get", "", 503, "unwell"),
     ("/v1/config", "get", "", 200, "cold"),
     ("/v1/config", "get", "?x=1", 400, "cold"),
+    ("/v1/config/reload", "get", "", 200, "cold"),
+    ("/v1/config/reload", "get", "?x=1", 400, "cold"),
+    ("/v1/config/reload", "post", "", 200, "cold"),
+    ("/v1/config/reload", "post", "?x=1", 400, "cold"),
+    ("/v1/config/reload", "post", "", 409, "broken"),
+    ("/v1/config/reload", "post", "", 413, "large"),
     ("/help/errors", "get", "", 200, "cold"),
     ("/help/errors/{code}", "get", "", 200, "cold"),
     ("/help/errors/{code}", "get", "", 404, "nobody"),
@@ -161,13 +168,19 @@ def prepare(control: FakeControl, situation: str) -> None:
 async def test_every_documented_answer_is_given_and_valid(
     client: httpx.AsyncClient,
     control: FakeControl,
+    reloads: FakeReloads,
     path: str,
     method: str,
     query: str,
     status: int,
     situation: str,
 ) -> None:
-    prepare(control, situation)
+    if situation == "broken":
+        reloads.problems = (
+            Problem(source="hestia_config.yml", line=3, column=5, key="prot", text="no such key"),
+        )
+    else:
+        prepare(control, situation)
     unknown = situation == "nobody"
     url = path.format(
         serviceId="nobody" if unknown else "ollama", code="nothing" if unknown else "queue_full"

@@ -9,7 +9,7 @@ import pytest
 
 FORBIDDEN = (
     "asyncio", "fastapi", "httptools", "pydantic", "psutil", "rich", "ruamel", "starlette", "uvicorn",
-    "uvloop", "watchfiles", "hestia.api.application", "hestia.app", "hestia.config", "hestia.edge",
+    "uvloop", "hestia.api.application", "hestia.app", "hestia.config", "hestia.edge",
     "hestia.engines", "hestia.http1", "hestia.proxy", "hestia.running", "hestia.runtime", "hestia.store",
     "hestia.telemetry",
 )  # fmt: skip

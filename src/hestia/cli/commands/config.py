@@ -1,4 +1,4 @@
-"""`hestia config`: check, show, schema, example. None of them needs a gateway."""
+"""`hestia config`: check, show, schema, example, which need no gateway; reload, which asks it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hestia.cli import view
 from hestia.cli.command import HestiaCommand, Lazy, LazyGroup, command
-from hestia.cli.exits import ExitCode, Quiet
-from hestia.cli.session import Example, Session, current, output_options
+from hestia.cli.exits import Document, ExitCode, Quiet
+from hestia.cli.session import Example, Session, client_options, current, output_options
 from hestia.cli.table import Column, render
 from hestia.cli.text import plain
 
@@ -38,12 +39,13 @@ EXAMPLES = (
         "show": Lazy(f"{_HERE}:show", "the effective values and where each comes from"),
         "schema": Lazy(f"{_HERE}:schema", "the JSON Schema of the file, for editors"),
         "example": Lazy(f"{_HERE}:example", "a commented file to begin with"),
+        "reload": Lazy(f"{_HERE}:reload", "make the running gateway read it again"),
     },
 )
 @output_options
 @click.pass_context
 def config(context: click.Context) -> None:
-    """The configuration: look at it, check it. Works without a gateway."""
+    """The configuration: look at it, check it, without a gateway; make the running one read it again."""
     if context.invoked_subcommand is None:
         current().result(context.get_help())
 
@@ -154,4 +156,23 @@ def example() -> None:
     current().result(text.rstrip("\n"))
 
 
-COMMANDS: tuple[HestiaCommand, ...] = (check, show, schema, example)
+@command("reload", examples=(Example("hestia config reload", "what changed, or what is wrong with it"),))
+@client_options
+def reload() -> None:
+    """Make the running gateway read its configuration again. It does so by itself when a file changes.
+
+    Exit code 1 when something is wrong; the gateway keeps the old configuration then.
+    """
+    session = current()
+    body = session.client().reload()
+    done: Document = json.loads(body)
+    if session.json:
+        session.body(body)
+    else:
+        for line in view.reload(done):
+            session.result(line)
+    if not done["ok"]:
+        raise Quiet(ExitCode.FAILED)
+
+
+COMMANDS: tuple[HestiaCommand, ...] = (check, show, schema, example, reload)

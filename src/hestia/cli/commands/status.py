@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import click
 
 from hestia.cli import view
+from hestia.cli.client import Client
 from hestia.cli.command import command
 from hestia.cli.exits import Document, ExitCode, Quiet
 from hestia.cli.parameters import SERVICE, is_status
 from hestia.cli.session import Example, client_options, current
+from hestia.cli.text import plain
 
 PHASES = ("cold", "starting", "hot", "draining", "stopping", "failed")
 
@@ -40,6 +43,7 @@ def status(service: str | None, wanted: str | None, no_header: bool) -> None:
             session.body(body)
             return
         _show_all(services, header=not no_header)
+        _tell_refused(client)
         return
     body = client.status(service)
     one = is_status(client, body, dict)
@@ -69,3 +73,19 @@ def _show_all(services: list[Document], *, header: bool) -> None:
     failed = [str(one.get("serviceId")) for one in services if view.phase_of(one) == "failed"]
     if failed:
         session.hint(f"{len(failed)} failed: hestia status {failed[0]}")
+
+
+def _tell_refused(client: Client) -> None:
+    """An edit that was refused, and what waits for a restart: neither is in force."""
+    session = current()
+    last: Document | None = json.loads(client.last_reload())
+    if session.quiet or last is None:
+        return
+    if not last["ok"]:
+        session.note("warning: the last edit of the configuration was refused, the old one is in force:")
+        for line in view.problems(last):
+            session.note(line)
+    if last["needsRestart"]:
+        session.note(
+            f"warning: waits for a restart of the gateway: {', '.join(map(plain, last['needsRestart']))}"
+        )
