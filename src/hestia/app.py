@@ -149,6 +149,7 @@ class Hestia:
             tasks=self._jobs,
             version=__version__,
             closed=pool.forget,
+            lag=lambda: metrics.lag.lasting,
         )
         self.gateway.restore(memory)
         self.reloads = Reloader(
@@ -213,6 +214,7 @@ class Hestia:
         self.place = Place(edge, self.gateway, engines, self._store, self._state, control, self._jobs)
         self.gateway.watch_engines()
         await edge.start()
+        self.gateway.note("GatewayStarted", cause="start", data={"version": __version__, "pid": os.getpid()})
         files.look(clock())
         self.address = (self._unix_path, 0) if self._unix_path else edge.addresses()[0]
 
@@ -348,6 +350,7 @@ class Hestia:
 
     async def _stop_services(self, left: list[str], everything: bool) -> None:
         left += await self.gateway.stop_all(timeout=STOP_LIMIT, everything=everything)
+        self.gateway.note("GatewayEnded", cause="shutdown", data={"left": list(left)})
 
 
 def serve(

@@ -206,6 +206,7 @@ class Gateway:
         if not self.closed:
             self.closed = True
             await self.hestia.aclose(drain=drain, everything=True)
+            assert self.hestia.gateway.progress.released == 0, "the watchdog had to answer somebody (OB-11)"
 
 
 class MakeGateway(Protocol):

@@ -35,6 +35,7 @@ from hestia.runtime.memory import (
     spent_of,
 )
 from hestia.runtime.orphans import Orphans, may_run
+from hestia.runtime.records import Note
 from hestia.runtime.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Adoption:
         perform: Callable[[list[fx.Effect]], None],
         clock: Callable[[], float],
         policy: OnExit,
+        note: Note,
     ) -> None:
         self._world = world
         self._engines = engines
@@ -78,7 +80,7 @@ class Adoption:
         self._perform = perform
         self._clock = clock
         self.orphans = Orphans(
-            world, engines=engines, store=store, tasks=tasks, policy=policy, find=self.find
+            world, engines=engines, store=store, tasks=tasks, policy=policy, find=self.find, note=note
         )
         self._asked: dict[str, _Asked] = {}
         self._kept: dict[InstanceKey, Kept] = {}

@@ -34,6 +34,7 @@ from hestia.runtime.held import InUse, hold, in_use
 from hestia.runtime.history import History
 from hestia.runtime.memory import error_of, failed_at, place_of, stages_of
 from hestia.runtime.performer import Performer
+from hestia.runtime.progress import Progress
 from hestia.runtime.reconcile import Watcher
 from hestia.runtime.starts import StartJob
 from hestia.runtime.status import Health, ServiceStatus
@@ -64,6 +65,7 @@ class Gateway:
         tasks: Tasks,
         version: str,
         closed: Callable[[InstanceKey], None] = lambda _key: None,
+        lag: Callable[[], float] = lambda: 0.0,
         boot_clock: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     ) -> None:
         self.settings = settings
@@ -118,6 +120,15 @@ class Gateway:
             clock=self._clock,
             is_pending=self._performer.adoption.is_pending,
         )
+        self.progress = Progress(
+            self.world,
+            starts,
+            store,
+            clock=self._clock,
+            perform=self._perform,
+            note=self.note,
+            lag=lag,
+        )
         self.sweep = Sweep(
             world=self.world,
             adoption=self._performer.adoption,
@@ -126,6 +137,8 @@ class Gateway:
             perform=self._perform,
             clock=self._clock,
             boot_clock=boot_clock,
+            progress=self.progress,
+            note=self.note,
         )
 
         self._ending = Ending(self.world, self._performer, clock=self._clock)
@@ -318,14 +331,10 @@ class Gateway:
 
     def health(self) -> Health:
         """Does everything move that should (OB-10)."""
-        now, problems = self._clock(), []
-        for service, record in self.world.services.items():
-            first = record.queue.first
-            if first is not None and first.deadline + 5.0 < now:
-                problems.append(f"{service}: a waiter is past its deadline")
+        problems = self.progress.problems()
         return Health(
             ok=not problems,
-            ready=not self._draining and not problems,
+            ready=not self._draining and not any(self.progress.stuck()),  # what is hot needs no store
             problems=tuple(problems),
             version=self._version,
             started_at=self._started_at,

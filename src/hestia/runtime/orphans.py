@@ -17,6 +17,7 @@ from hestia.core.errors import EngineError, EngineRefused, EngineUnavailable
 from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
 from hestia.core.ports import Engine, Found, Handle, Kept, Observed, Presence, Store
 from hestia.core.world import World
+from hestia.runtime.records import Note
 from hestia.runtime.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class _Leaving:
 
 
 class Orphans:
-    """See the module docstring. find: what is known of a generation that may run."""
+    """See the module docstring. find: what is known of a generation that may run. note: writes an event."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Orphans:
         tasks: Tasks,
         policy: OnExit,
         find: Find,
+        note: Note,
     ) -> None:
         self._world = world
         self._engines = engines
@@ -56,6 +58,7 @@ class Orphans:
         self._tasks = tasks
         self.policy = policy
         self._find = find
+        self._note = note
         self._left_alone: set[InstanceKey] = set()
         self._leaving: dict[Place, _Leaving] = {}
 
@@ -77,6 +80,7 @@ class Orphans:
                     key,
                     extra={"event_type": "orphan_kept", "service_id": key.service},
                 )
+                self._tell("OrphanKept", key, "orphan_policy is keep")
             return
         place = key.service, key.instance
         before = self._leaving.get(place)
@@ -121,8 +125,10 @@ class Orphans:
                 error.detail,
                 extra={"event_type": "orphan_stays", "service_id": key.service},
             )
+            self._tell("OrphanStays", key, error.detail)
             return error
         self._store.closed(key, "orphan")
+        self._tell("OrphanEnded", key, "an earlier gateway had started it")
         return None
 
     async def _end_now(self, key: InstanceKey, engine: str, handle: Handle | None) -> None:
@@ -144,6 +150,17 @@ class Orphans:
                 extra={"event_type": "orphan_stop", "service_id": key.service},
             )
             await self._engines[engine].stop(handle, grace=ORPHAN_GRACE)
+
+    def _tell(self, event: str, key: InstanceKey, cause: str) -> None:
+        self._note(
+            event,
+            cause=cause,
+            actor="",
+            service=key.service,
+            instance=key.instance,
+            generation=key.generation,
+            data={},
+        )
 
     async def settled(self, key: InstanceKey) -> None:
         """Return when no orphan is in its place. Raises EngineRefused: one cannot be ended."""

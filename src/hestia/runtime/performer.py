@@ -89,6 +89,7 @@ class Performer:
             perform=self.perform,
             clock=clock,
             policy=orphan_policy,
+            note=self.note,
         )
         self._busy_probes = BusyProbes(world, perform=self.perform, clock=clock)
         self.jobs = Jobs(

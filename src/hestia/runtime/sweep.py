@@ -1,7 +1,8 @@
 """What is looked at again and again while nothing happens: whether the records are still true.
 
-Every 15 s the time of last use is stored (AD-12); every 5 s the clocks are compared, to see that the machine
-was asleep (CK-02); every minute each engine is asked what runs (AD-20), because a watch may have missed it.
+Every 5 s whoever was forgotten is answered (OB-11), and the clocks are compared, to see that the machine was
+asleep (CK-02); every 15 s the time of last use is stored (AD-12); every minute each engine is asked what runs
+(AD-20), because a watch may have missed it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from hestia.core.lifecycle import State
 from hestia.core.model import InstanceKey
 from hestia.core.world import World
 from hestia.runtime.adoption import Adoption
+from hestia.runtime.progress import Progress
 from hestia.runtime.reconcile import Watcher
+from hestia.runtime.records import Note
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,8 @@ class Sweep:
         perform: Callable[[list[fx.Effect]], None],
         clock: Callable[[], float],
         boot_clock: Callable[[], float],
+        progress: Progress,
+        note: Note,
     ) -> None:
         self._world = world
         self._adoption = adoption
@@ -50,6 +55,8 @@ class Sweep:
         self._perform = perform
         self._clock = clock
         self._boot_clock = boot_clock
+        self._progress = progress
+        self._event = note
         self._gap = boot_clock() - clock()
         self._wall = time.time() - boot_clock()
         self._strays: set[InstanceKey] = set()
@@ -67,8 +74,18 @@ class Sweep:
 
     async def look(self, *, note: bool, ask: bool) -> None:
         """One tick."""
+        self._progress.look()
         slept = self._slept()
         if slept:
+            self._event(
+                "MachineSlept",
+                cause="suspend",
+                actor="",
+                service="",
+                instance="",
+                generation=0,
+                data={"slept_s": round(slept, 1)},
+            )
             log.warning(
                 "This machine was asleep for %.0f s: looking at everything again",
                 slept,

@@ -81,6 +81,12 @@ FAMILIES: Final = (
     ),
     Family("hestia_engine_call_seconds", _H, ("engine", "call"), "Calls to engines: start, stop, inspect."),
     Family("hestia_engine_errors_total", _C, ("engine", "call", "code"), "Calls to engines that failed."),
+    Family(
+        "hestia_watchdog_released_total",
+        _C,
+        ("service",),
+        "Waiters that were answered long after their time: a fault of Hestia, 0 in good order.",
+    ),
     # the gateway itself
     Family("hestia_api_requests_total", _C, _OWN, "Requests to the gateway's own paths, by route template."),
     Family("hestia_api_request_duration_seconds", _H, _OWN, "The same, from the first byte to the end."),

@@ -36,6 +36,7 @@ class Lives:
 
     starts, failures, stops, stop_failures: by service and word. hot: seconds, by service, of hot times that
     are over. took: whole starts, by service. stages: by service and stage. seen: services that ever moved.
+    released: waiters that had been forgotten, by service.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -48,6 +49,7 @@ class Lives:
         self.took: dict[str, Histogram] = {}
         self.stages: dict[tuple[str, str], Histogram] = {}
         self.seen: dict[str, None] = {}
+        self.released: dict[str, Counter] = {}
         self.adoptions: dict[tuple[str, str], Counter] = {}
         self._adopting: set[Place] = set()
         self._under_way: dict[Place, _Start] = {}
@@ -55,6 +57,10 @@ class Lives:
 
     def transition(self, row: Row) -> None:
         """Count one change of state."""
+        if not row.after:
+            if row.event == "WatchdogReleased":
+                of(self.released, row.service, Counter).add(float(str(row.data.get("count", 1))), row.at)
+            return
         self.seen.setdefault(row.service)
         place = (row.service, row.instance)
         if row.after == State.STARTING:

@@ -112,6 +112,7 @@ class Metrics:
             "hestia_stop_failures_total": list(lives.stop_failures.items()),
             "hestia_adoptions_total": list(lives.adoptions.items()),
             "hestia_cold_start_seconds": _alone(lives.took),
+            "hestia_watchdog_released_total": _alone(lives.released),
             "hestia_cold_start_stage_seconds": list(lives.stages.items()),
             "hestia_engine_call_seconds": list(calls.took.items()),
             "hestia_engine_errors_total": list(calls.errors.items()),

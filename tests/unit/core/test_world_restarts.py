@@ -128,6 +128,7 @@ class RestartWalk(WorldWalk):
             perform=self.runtime.perform,
             clock=lambda: self.runtime.now,
             policy=OnExit.STOP,
+            note=lambda *_, **__: None,
         )
         self.adoption.restore(Memory(kept=tuple(kept), generations=memory.generations, facts=memory.facts))
         for slot in self.slots_in(State.FAILED):
