@@ -131,6 +131,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                     ("hestia_start_failures_total", "code", "failed start:"),
                     ("hestia_stops_total", "reason", "stop:"),
                     ("hestia_stop_failures_total", "code", "failed stop:"),
+                    ("hestia_watchdog_released_total", "service", "forgotten:"),
                 )
             ),
         ),
