@@ -19,6 +19,7 @@ from hestia.http1 import heads, pool, target, upstream
 from hestia.inward import dispatch
 from hestia.problems import TABLE
 from hestia.proxy import attempts, buffers, relay, retry
+from hestia.runtime import words
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -153,3 +154,8 @@ def test_proxy_page_names_real_codes_with_their_status() -> None:
 def test_proxy_page_gives_the_numbers_of_the_code(line: str, value: bool) -> None:
     assert line in PROXY.read_text(encoding="utf-8")
     assert value, f"docs/proxy.md says {line!r}, the code something else"
+
+
+def test_dc03_every_event_that_is_no_change_of_state_is_told() -> None:
+    page = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8")
+    assert set(words.NOTES) == set(re.findall(r"`([A-Z][a-z]+[A-Z][A-Za-z]+)`", page))

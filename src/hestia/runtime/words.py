@@ -46,7 +46,7 @@ def sentence(row: Row) -> str:
     """What an event says, without its time."""
     if row.after:
         return _moved(row)
-    said = _NOTES.get(row.event)
+    said = NOTES.get(row.event)
     return said(row) if said is not None else f"{row.event}: {row.cause}"
 
 
@@ -102,7 +102,7 @@ def _list(value: object) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
-_NOTES: Final[Mapping[str, Callable[[Row], str]]] = {
+NOTES: Final[Mapping[str, Callable[[Row], str]]] = {
     "RequestRetried": _attempt,
     "RequestFellBack": lambda row: f"a request to {row.service} goes to its fallback: {row.cause}",
     "ConfigReloaded": _reloaded,

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from hestia.telemetry.folding import Folding
 from hestia.telemetry.text import clock_text, plain, utc_text
 from hestia.telemetry.writer import Stream
 
@@ -67,11 +68,12 @@ def set_level(level: str) -> None:
 
 
 class LineHandler(logging.Handler):
-    """Writes each record as whole lines of bytes."""
+    """Writes each record as whole lines of bytes; what repeats itself is folded."""
 
     def __init__(self, stream: Stream) -> None:
         super().__init__()
         self._stream = stream
+        self.addFilter(Folding())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; a failure to do so is told the way logging does."""
