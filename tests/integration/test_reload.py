@@ -11,6 +11,7 @@ import pytest
 from hestia.config import ConfigProblems, Problem
 from hestia.core.errors import ConfigError
 from hestia.core.model import ServiceId, ServiceSettings
+from hestia.core.reconfigure import GRACE, SPREAD
 from hestia.core.records import OUTDATED_IDLE
 from tests.fakes import upstream as step
 from tests.fakes.client import Client
@@ -280,3 +281,66 @@ async def test_after_the_end_began_nothing_is_taken(
     upstream.release()
     assert (await slow.response()).status == 200
     await closing
+
+
+async def test_an_engine_that_is_newly_needed_is_made_and_asked(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    gw = await gateway(wakes={"z": upstream}, a=upstream)
+    client = await connect(gw)
+    await gw.reload(service("a", upstream.url), cold("z"))
+    assert (await client.ask("GET", "/services/z/x")).status == 200
+    await gw.reload(service("a", upstream.url))
+    await eventually(lambda: gw.hestia.gateway.services() == ["a"], "the service to be forgotten")
+    await gw.reload(service("a", upstream.url), cold("z"))
+    assert (await client.ask("GET", "/services/z/x")).status == 200, "it is kept for when it is needed again"
+
+
+async def test_the_dispatcher_knows_what_was_added(
+    gw: Gateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    client = await connect(gw)
+    call = b'{"serviceId": "n", "method": "GET", "path": "/x"}'
+    kind = ("Content-Type", "application/json")
+    assert (await client.ask("POST", "/v1/requests", kind, body=call)).status == 404
+    await gw.reload(service("a", upstream.url), service("n", upstream.url))
+    assert (await client.ask("POST", "/v1/requests", kind, body=call)).status == 200
+
+
+async def test_every_attempt_is_one_event_with_who_asked_and_what_changed(
+    gw: Gateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    client = await connect(gw)
+    await gw.reload(service("n", upstream.url), service("a", upstream.url, queue_size=2))
+    gw.configuration.problem = ConfigError("Broken in line 3.")
+    assert (await client.ask("POST", "/v1/config/reload")).status == 409
+    events = (await client.ask("GET", "/v1/events")).json()["events"]
+    told = [one for one in events if one["event"].startswith("Config")]
+    assert [(one["event"], one["text"]) for one in reversed(told)] == [
+        ("ConfigReloaded", "the configuration was read again: added n; changed a"),
+        ("ConfigRefused", "a new configuration was refused: gateway: Broken in line 3."),
+    ]
+    assert [one["actor"].partition(":")[0] for one in reversed(told)] == ["test", "api"]
+
+
+@pytest.mark.load
+async def test_id19_a_hundred_idle_services_shortened_together_stop_one_after_the_other(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    names = [f"s{number}" for number in range(100)]
+    gw = await gateway(
+        *(cold(name, idle_timeout=3600.0) for name in names), wakes=dict.fromkeys(names, upstream)
+    )
+    client = await connect(gw)
+    for name in names:
+        assert (await client.ask("GET", f"/services/{name}/x")).status == 200
+    await gw.reload(*(cold(name, idle_timeout=0.001) for name in names))
+    ended: list[int] = []
+
+    def all_ended() -> bool:
+        if len(gw.engine.stops) != (ended or [0])[-1]:
+            ended.append(len(gw.engine.stops))
+        return len(gw.engine.stops) == len(names)
+
+    await eventually(all_ended, "all to end", timeout=GRACE + SPREAD + 30)
+    assert len(ended) > 10, f"they ended in {len(ended)} goes"

@@ -102,10 +102,17 @@ def _list(value: object) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
+def _refused(row: Row) -> str:
+    problems = [str(one).partition("\n")[0] for one in _list(row.data.get("problems"))]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"a new configuration was refused: {problems[0] if problems else row.cause}{more}"
+
+
 NOTES: Final[Mapping[str, Callable[[Row], str]]] = {
     "RequestRetried": _attempt,
     "RequestFellBack": lambda row: f"a request to {row.service} goes to its fallback: {row.cause}",
     "ConfigReloaded": _reloaded,
+    "ConfigRefused": _refused,
     "GatewayStarted": lambda row: f"the gateway started (version {row.data.get('version', '')})",
     "GatewayEnded": lambda _: "the gateway ended",
     "StoreTroubled": lambda row: f"the store cannot be written: {row.cause}",
