@@ -323,6 +323,22 @@ async def test_every_attempt_is_one_event_with_who_asked_and_what_changed(
     assert [one["actor"].partition(":")[0] for one in reversed(told)] == ["test", "api"]
 
 
+async def test_id19_a_shorter_idle_timeout_leaves_a_grace_that_the_status_shows(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    gw = await gateway(cold("a", idle_timeout=3600.0), wakes={"a": upstream})
+    assert (await (await connect(gw)).ask("GET", A + "/x")).status == 200
+    await gw.reload(cold("a", idle_timeout=0.001))
+    status = await gw.status()
+    assert status.idle_stop_at is not None
+    assert status.last_used_at is not None
+    assert (status.idle_stop_at - status.last_used_at).total_seconds() >= GRACE
+    await gw.reload(cold("a", idle_timeout=7200.0))
+    status = await gw.status()
+    assert status.idle_stop_at is not None
+    assert (status.idle_stop_at - status.last_used_at).total_seconds() == pytest.approx(7200.0, abs=0.01)
+
+
 @pytest.mark.load
 async def test_id19_a_hundred_idle_services_shortened_together_stop_one_after_the_other(
     gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient

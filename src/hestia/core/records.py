@@ -35,6 +35,7 @@ class Slot:
         "awaiting",
         "backoff",
         "grace_until",
+        "looked_at",
         "last_used",
         "outdated",
         "pending",
@@ -54,6 +55,7 @@ class Slot:
         self.last_used: float | None = None  # of the generations before, loop-clock seconds
         self.awaiting = False  # its start waits for other services (`core.dependencies`)
         self.grace_until = 0.0  # until when what was adopted stays in any case, loop-clock seconds (AD-12)
+        self.looked_at: float | None = None  # when it is seen next whether it is idle; it stops then or later
         self.asking = False  # its busy probe is under way
         self.unanswered_since: float | None = None  # the first of the last busy probes without an answer
         self.pending: InstanceSettings | None = None  # taken up when nothing of what runs is left

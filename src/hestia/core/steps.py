@@ -372,6 +372,8 @@ class Steps:
     def timer(self, slot: Slot, kind: Timer, at: float | None) -> None:
         """Ask for a timer of this instance; None or never takes it away."""
         at = None if at == NEVER else at
+        if kind is Timer.IDLE:
+            slot.looked_at = at
         self.effects.append(SetTimer(slot.record.service, slot.record.id, kind, at))
 
     def arm_queue(self, record: ServiceRecord, at: float) -> None:

@@ -97,7 +97,7 @@ class Views:
         idle_at = None
         stays = slot.idle_timeout == NEVER or self._world.stays(slot)
         if record.state is State.HOT and use is not None and not use.open and not stays:
-            idle_at = self._wall(use.last_used + slot.idle_timeout)
+            idle_at = self._wall(max(use.last_used + slot.idle_timeout, slot.looked_at or 0.0))
         endpoint = record.endpoint
         used = use.last_used if use is not None and use.granted else slot.last_used
         return InstanceStatus(
