@@ -336,6 +336,7 @@ async def test_id19_a_shorter_idle_timeout_leaves_a_grace_that_the_status_shows(
     await gw.reload(cold("a", idle_timeout=7200.0))
     status = await gw.status()
     assert status.idle_stop_at is not None
+    assert status.last_used_at is not None
     assert (status.idle_stop_at - status.last_used_at).total_seconds() == pytest.approx(7200.0, abs=0.01)
 
 

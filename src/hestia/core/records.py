@@ -35,8 +35,8 @@ class Slot:
         "awaiting",
         "backoff",
         "grace_until",
-        "looked_at",
         "last_used",
+        "looked_at",
         "outdated",
         "pending",
         "record",
@@ -149,6 +149,10 @@ class ServiceRecord:
     def free_at(self, now: float) -> float:
         """When its budget of failed starts has room: at or before `now` unless it is spent (FB-04)."""
         return free_at(self.spent, now, self.settings.restart_backoff) if self.spent else now
+
+    def known(self, names: tuple[InstanceId, ...]) -> tuple[InstanceId, ...]:
+        """Those that are there: a new configuration may have taken one away meanwhile."""
+        return tuple(name for name in names if name in self.slots)
 
     def open_to(self, waiter: Waiter) -> list[Slot]:
         """The instances this waiter may use and that have not failed it, best first."""

@@ -230,13 +230,10 @@ class World:
         if record.queue.waiters:
             return None
         slots = record.slots
-        try:
-            for name in candidates or record.default:
-                use = slots[name].use
-                if use is not None and use.room:
-                    return use.grant()
-        except KeyError:
-            pass  # a new configuration took the instance away; `join` knows what to do
+        for name in record.known(candidates) if candidates else record.default:
+            use = slots[name].use
+            if use is not None and use.room:
+                return use.grant()
         return None
 
     def release(self, lease: Lease, now: float) -> bool:
@@ -253,8 +250,7 @@ class World:
         """
         record = self.service(service)
         self._not_retired(record)
-        known = tuple(name for name in waiter.candidates if name in record.slots)
-        waiter.candidates = known or record.default
+        waiter.candidates = record.known(waiter.candidates) or record.default
         if len(record.queue) >= record.settings.queue_size:
             raise reasons.queue_full(record, now)
         if (refusal := self._steps.hopeless(record, waiter, now)) is not None:
