@@ -53,6 +53,7 @@ class Checker:
     def __init__(self, secret: Callable[[str, str], str]) -> None:
         self.problems: list[Problem] = []
         self._secret = secret
+        self.secrets: set[str] = set()  # every text that was filled in
         self._spellings: dict[type[BaseModel], dict[str, tuple[str, str]]] = {}
         self._schemas: dict[type[BaseModel], Schema] = {}
 
@@ -200,6 +201,7 @@ class Checker:
         except LookupError as exc:
             self.add(name, f"{full}.{kind}", str(exc.args[0]))
             return None
+        self.secrets.add(text)
         # said on the node itself too: whoever names its source or quotes its value later must know
         node.secret = f"environment {name.value}" if kind == "env" else f"file {name.value}"
         return Node(text, node.place, node.key, node.name, secret=node.secret, unit=node.unit)

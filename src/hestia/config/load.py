@@ -104,6 +104,7 @@ class _Loader:
             sources={**self._sources, **built.sources},
             warnings=(*self._warnings, *environment.result.warnings, *built.warnings),
             config_path="" if file is None else str(file),
+            secrets=frozenset(self.checker.secrets),
         )
 
     # -- reading -------------------------------------------------------------------------------

@@ -283,6 +283,7 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     config_path: str = ""  # "" when there is no file
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)  # texts that nobody is to see
 
     def engines(self) -> set[str]:
         """Names of the engines that services have."""

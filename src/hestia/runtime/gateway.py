@@ -28,6 +28,7 @@ from hestia.core.lifecycle import State
 from hestia.core.model import GatewayId, InstanceId, InstanceKey, ServiceId, Settings
 from hestia.core.ports import Engine, Memory, Recorder, Store
 from hestia.core.queue import Outcome, Waiter
+from hestia.core.secrets import Secrets
 from hestia.core.world import World
 from hestia.runtime.ending import Ending
 from hestia.runtime.held import InUse, hold, in_use
@@ -88,6 +89,7 @@ class Gateway:
         self.acquire_nowait = self.world.acquire_nowait  # the hot path: nothing of ours in between
         self._draining = False
         self._started_at = datetime.now(UTC)
+        self._secrets = Secrets(settings.secrets)
         starts: dict[tuple[ServiceId, InstanceId], StartJob] = {}
         self._views = Views(self.world, self.history, starts, self._clock)
         self._performer = Performer(
@@ -103,6 +105,7 @@ class Gateway:
             estimate=self._views.estimate,
             on_error=self._views.note_error,
             orphan_policy=settings.gateway.orphan_policy,
+            secrets=self._secrets,
         )
         self._perform = self._performer.perform
         self.happened = self._performer.happened
@@ -165,6 +168,7 @@ class Gateway:
     def reconfigure(self, new: Settings, found: Difference) -> None:
         """Take new settings: only services that differ are touched. found: how they differ."""
         self.settings = new
+        self._secrets.take(new.secrets)
         self._performer.adoption.orphans.policy = new.gateway.orphan_policy
         self._perform(self.world.reconfigure(new.services, found, self._clock()))
 

@@ -22,6 +22,7 @@ from hestia.core.lifecycle import State
 from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
 from hestia.core.ports import Engine, Found, Handle, Observed, Presence, Recorder, Row, Store, StoredRow
 from hestia.core.queue import Outcome, Waiter
+from hestia.core.secrets import Secrets
 from hestia.core.world import World
 from hestia.runtime.adoption import Adoption, missed, not_known
 from hestia.runtime.busy import BusyProbes
@@ -61,6 +62,7 @@ class Performer:
         estimate: Callable[[ServiceId], float | None],
         on_error: Callable[[tuple[ServiceId, InstanceId], HestiaError], None],
         orphan_policy: OnExit,
+        secrets: Secrets,
     ) -> None:
         self._world = world
         self._store = store
@@ -71,6 +73,7 @@ class Performer:
         self._history = history
         self._estimate = estimate
         self._on_error = on_error
+        self._secrets = secrets
         self._loop = asyncio.get_running_loop()
         self._pending: deque[fx.Effect] = deque()
         self._performing = False
@@ -99,6 +102,7 @@ class Performer:
             happened=self.happened,
             is_current=world.is_current,
             settled=self.adoption.settled,
+            secrets=secrets,
             handle_of=self.adoption.handle_of,
         )
 
@@ -142,6 +146,8 @@ class Performer:
         """Take an event into the world and perform what follows. A late or illegal one changes nothing."""
         if self._frozen:
             return
+        if isinstance(error := getattr(event, "error", None), HestiaError):
+            self._secrets.hide_in(error)  # before anybody is told
         try:
             effects = self._world.apply(event, self._clock())
         except NotFound:

@@ -40,6 +40,7 @@ from hestia.core.ports import (
     StartSpec,
     Store,
 )
+from hestia.core.secrets import Secrets
 from hestia.core.urls import fill_port, parse_base_url, uses_port_mark
 from hestia.runtime.history import StageClock
 from hestia.runtime.probes import Answer, Prober, Target, ask, exit_error, target_for
@@ -83,19 +84,27 @@ class JobReport:
     """The `Report` an engine gets: stages to the timeline, handles to the world at once."""
 
     def __init__(
-        self, job: StartJob, happened: Callable[[lc.Event], None], store: Store, recorder: Recorder
+        self,
+        job: StartJob,
+        happened: Callable[[lc.Event], None],
+        store: Store,
+        recorder: Recorder,
+        hide: Callable[[str], str],
     ) -> None:
+        self._hide = hide
         self._job = job
         self._happened = happened
         self._store = store
         self._recorder = recorder
 
     def stage(self, name: str, text: str) -> None:
+        text = self._hide(text)
         self._job.clock.enter(name, text, asyncio.get_running_loop().time())
         key = self._job.key
         self._recorder.stage(key.service, key.instance, name, text, self._job.episode)
 
     def line(self, text: str) -> None:
+        text = self._hide(text)
         key = self._job.key
         self._recorder.stage(key.service, key.instance, "output", text, self._job.episode)
 
@@ -126,6 +135,7 @@ class Jobs:
         happened: Callable[[lc.Event], None],
         is_current: Callable[[InstanceKey], bool],
         settled: Callable[[InstanceKey, str], Awaitable[bool]],
+        secrets: Secrets,
         handle_of: Callable[[InstanceKey, str], Awaitable[Handle | None]],
     ) -> None:
         self._engines = engines
@@ -134,6 +144,7 @@ class Jobs:
         self._happened = happened
         self._is_current = is_current
         self._settled = settled
+        self._secrets = secrets
         self._handle_of = handle_of
 
     # -- start ---------------------------------------------------------------------------------
@@ -174,7 +185,7 @@ class Jobs:
         work: Callable[[StartJob, ServiceSettings, InstanceSettings, JobReport], Awaitable[None]],
     ) -> None:
         """Do the work of a start within `limit` seconds; whatever goes wrong becomes its event."""
-        report = JobReport(job, self._happened, self._store, self._recorder)
+        report = JobReport(job, self._happened, self._store, self._recorder, self._secrets.hide)
         try:
             async with asyncio.timeout(limit):
                 await work(job, service, instance, report)
@@ -396,7 +407,8 @@ class Jobs:
                         lines = (lines + piece)[-64 * 1024 :]
         except (EngineError, TimeoutError, OSError):
             return ()
-        return tuple(line.decode("utf-8", "replace") for line in lines.splitlines()[-TAIL_LINES:])
+        last = lines.splitlines()[-TAIL_LINES:]
+        return self._secrets.hide_all([line.decode("utf-8", "replace") for line in last])
 
     async def look(self, service: ServiceSettings, instance: InstanceSettings) -> Look | None:
         """Probe the fixed address of an instance once; None when it has none."""
