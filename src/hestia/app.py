@@ -226,6 +226,8 @@ class Hestia:
             self._tasks.spawn(self.reloads.reload(actor), "reload")
 
     def _note_reload(self, reload: Reload) -> None:
+        if self._edge is None or self._is_given_up:
+            return  # the timeline is the next one's
         event = "ConfigReloaded" if reload.ok else "ConfigRefused"
         self.gateway.note(event, cause="config", actor=reload.actor, data=told(reload))
 
