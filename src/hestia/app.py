@@ -44,7 +44,7 @@ from hestia.runtime.timeline import Timeline
 from hestia.store.choose import store_for
 from hestia.store.folder import StateFolder
 from hestia.takeover.new import Predecessor
-from hestia.takeover.place import Place
+from hestia.takeover.place import SETTLE, Place
 from hestia.telemetry import logs
 from hestia.telemetry.access import AccessLog
 from hestia.telemetry.batches import Reader
@@ -336,6 +336,8 @@ class Hestia:
             if self._edge is not None:
                 edge, self._edge = self._edge, None
                 self.gateway.drain()
+                if self._given.any_address:  # systemd listens on: who came through here is not to be cut
+                    await first_of(edge.settle(SETTLE), self._hurry)
                 edge.stop_accepting()
                 await first_of(edge.drain(drain), self._hurry)
                 edge.cut()

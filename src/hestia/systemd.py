@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import time
 from collections.abc import Callable, MutableMapping
 from typing import Final
 
@@ -67,10 +66,6 @@ class Notifier:
             sock.setblocking(False)
             with contextlib.suppress(OSError):  # a manager that does not listen cannot be told
                 sock.sendto("\n".join(lines).encode(), where)
-
-    def reloading(self) -> None:
-        """The configuration is read again; `READY=1` ends that."""
-        self.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     async def keep_alive(self, pulse: Callable[[], tuple[bool, str]]) -> None:
         """Say for ever that it goes well, while it does: who falls silent is ended and started again.

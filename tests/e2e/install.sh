@@ -18,6 +18,7 @@ need node nodejs
 need npm npm
 need go golang-go
 need cc gcc
+need /lib/systemd/systemd systemd
 header=$("${PYTHON:-../../../.venv/bin/python}" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h
 [ -e "$header" ] || missing+=(python3-dev)
 

@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from tests.e2e.cli import PROGRAM, environment
+from tests.e2e.load import Load
 from tests.e2e.served import Served, launch, serving
 from tests.fakes.client import Client
 from tests.fakes.facts import eventually
@@ -100,75 +101,6 @@ def _home(later: list[Served], served: Served) -> Served:
     home = Served(later[0].folder.parent, served.process)
     home.port = served.port
     return home
-
-
-class Load:
-    """Clients that ask without a pause: some over one connection, some over a new one each time."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.answers = 0
-        self.errors: list[str] = []
-        self._over = False
-
-    async def kept(self, method: str) -> None:
-        """One connection for as long as the gateway lets it live, then the next."""
-        while not self._over:
-            async with self._connected() as client:
-                while await self._ask(client, method) and not self._over:
-                    pass
-
-    async def fresh(self, method: str) -> None:
-        """A connection for each request."""
-        while not self._over:
-            async with self._connected() as client:
-                await self._ask(client, method)
-
-    @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Client]:
-        try:
-            client = await Client.connect(("127.0.0.1", self.port))
-        except OSError as exc:
-            self.errors.append(repr(exc))
-            self._over = True
-            raise
-        try:
-            yield client
-        finally:
-            await client.close()
-
-    async def _ask(self, client: Client, method: str) -> bool:
-        """One request; whether the connection may serve another one."""
-        try:
-            await client.send(request(method, f"{S}/x", body=b"x" * 3000 if method == "POST" else None))
-            response = await client.response(method)
-            assert response.complete, "the answer is whole"
-            assert response.status == 200, bytes(response.body)[:200]
-        except Exception as exc:  # whatever it is, it is what the test is about
-            self.errors.append(f"{method} after {self.answers}: {exc!r}")
-            self._over = True
-            return False
-        self.answers += 1
-        return (response.get("connection") or b"").lower() != b"close"
-
-    async def more(self, count: int) -> None:
-        """Wait until `count` more answers have come, or an error."""
-        wanted = self.answers + count
-        await eventually(
-            lambda: bool(self.errors) or self.answers >= wanted, lambda: f"{wanted} answers: {self.answers}"
-        )
-
-    @contextlib.asynccontextmanager
-    async def going(self) -> AsyncIterator[None]:
-        """Ask while the block runs."""
-        async with asyncio.TaskGroup() as group:
-            for method in ("GET", "POST", "GET"):
-                group.create_task(self.kept(method))
-                group.create_task(self.fresh(method))
-            try:
-                yield
-            finally:
-                self._over = True
 
 
 async def test_three_takeovers_under_load_lose_nothing_and_services_go_on(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "serve": Lazy(f"{_C}.serve:serve", "run the gateway"),
     "demo": Lazy(f"{_C}.demo:demo", "see it work, in under a minute"),
     "status": Lazy(f"{_C}.status:status", "services and their state"),
+    "top": Lazy(f"{_C}.top:top", "the same, live"),
     "logs": Lazy(f"{_C}.logs:logs", "output of a service"),
     "events": Lazy(f"{_C}.events:events", "what happened, and why"),
     "explain": Lazy(f"{_C}.explain:explain", "a request, or a service"),
@@ -25,6 +26,7 @@ COMMANDS: Final = {
     "start": Lazy(f"{_C}.act:start", "start a service and follow it"),
     "stop": Lazy(f"{_C}.act:stop", "stop it once its requests have ended"),
     "restart": Lazy(f"{_C}.act:restart", "stop it, then start it again"),
+    "service": Lazy(f"{_C}.service:service", "run it under systemd"),
     "config": Lazy(f"{_C}.config:config", "check, show, schema, example"),
     "db": Lazy(f"{_C}.db:db", "check, vacuum, backup"),
     "help": Lazy(f"{_C}.help:help_command", "a command, exit-codes, errors"),
@@ -37,11 +39,19 @@ COMMANDS: Final = {
 
 # Group, then (command, example). Together with the rest at most 24 lines.
 _GROUPS: Final = (
-    ("Run", (("serve", "hestia serve --port 8080"), ("demo", "hestia demo"))),
+    (
+        "Run",
+        (
+            ("serve", "hestia serve --port 8080"),
+            ("service", "hestia service install"),
+            ("demo", "hestia demo"),
+        ),
+    ),
     (
         "Look",
         (
             ("status", "hestia status"),
+            ("top", "hestia top"),
             ("logs", "hestia logs -f ollama"),
             ("events", "hestia events -f"),
             ("explain", "hestia explain ollama"),
@@ -70,12 +80,12 @@ _GROUPS: Final = (
 
 def overview() -> str:
     """The grouped help, without a final newline."""
-    lines = ["Hestia wakes a service when a request comes and stops it when nobody uses it.", ""]
+    lines = ["Hestia wakes a service when a request comes and stops it when nobody uses it."]
     for title, members in _GROUPS:
         lines.append(title)
         for name, example in members:
             lines.append(f"  {name:<11}{COMMANDS[name].says:<38}{example}")
-    lines += ["", "All commands take --json, -q, --color and -h; see: hestia help COMMAND"]
+    lines += ["All commands take --json, -q, --color and -h; see: hestia help COMMAND"]
     return "\n".join(lines)
 
 

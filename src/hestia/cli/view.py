@@ -5,7 +5,7 @@ Owns what is said about a state, why, and what happens next. Gets documents and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,6 +24,12 @@ COLUMNS: Final = (
     Column("NOTE", shrink=1, least=12, drop=2),
     Column("LAST USED", drop=1),
 )
+LIVE_COLUMNS: Final = (
+    *COLUMNS[:5],
+    Column("REQ/S", right=True, drop=2),
+    *COLUMNS[5:6],
+    Column("NOTE", shrink=1, least=12, drop=1),
+)
 _STATE_COLUMN: Final = 1
 
 
@@ -35,6 +41,26 @@ def table(services: Sequence[Document], screen: Screen, now: datetime, *, header
         return screen.toned(cell, phase_of(services[row])) if column == _STATE_COLUMN else cell
 
     return render(COLUMNS, rows, screen, header=header, paint=paint)
+
+
+def live(
+    services: Sequence[Document], screen: Screen, now: datetime, *, rates: Mapping[str, float]
+) -> list[str]:
+    """The lines of `hestia top`. rates: requests a second by service, where known."""
+    rows = []
+    for service in services:
+        name, phase, where, queue, busy, due, note, _ = _row(service, screen, now)
+        rate = rates.get(str(service.get("serviceId", "")))
+        rows.append([name, phase, where, queue, busy, "-" if rate is None else _rate(rate), due, note])
+
+    def paint(row: int, column: int, cell: str) -> str:
+        return screen.toned(cell, phase_of(services[row])) if column == _STATE_COLUMN else cell
+
+    return render(LIVE_COLUMNS, rows, screen, paint=paint)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:.1f}" if 0 < rate < 9.95 else f"{rate:.0f}"
 
 
 def phase_of(service: Document) -> str:

@@ -35,7 +35,7 @@ class Given:
 
     def __init__(self, heard: Iterable[Heard] = (), *, any_address: bool = False) -> None:
         self._heard = list(heard)
-        self._any_address = any_address
+        self.any_address = any_address
         for one in self._heard:
             one.sock.setblocking(False)
 
@@ -57,7 +57,7 @@ class Given:
 
         Raises ConfigError: sockets were given, and none of them is for the gateway's own door.
         """
-        if not self._any_address:
+        if not self.any_address:
             return []
         mine = [one for one in self._heard if port in (0, one.sock.getsockname()[1])]
         if not mine and not service and self._heard:

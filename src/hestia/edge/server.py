@@ -220,10 +220,11 @@ class EdgeServer:
             connection.draining = on
 
     async def settle(self, timeout: float) -> None:
-        """Accept no more, and let who came ask; at most `timeout` seconds.
+        """Accept no more, and let who came ask, each for the last time; at most `timeout` seconds.
 
         Nothing tells that a request has begun: that would be work for each request, for the sake of this.
         """
+        self.retire()
         for server in self._servers:
             server.close()
         for listener in self._tls:

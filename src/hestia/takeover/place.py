@@ -13,7 +13,9 @@ from hestia.runtime.gateway import Gateway
 from hestia.runtime.held import InUse
 from hestia.runtime.tasks import Tasks
 from hestia.store.folder import StateFolder
-from hestia.takeover.quiet import ask_to_leave, leave
+from hestia.takeover.quiet import SETTLE, ask_to_leave, leave
+
+__all__ = ["SETTLE", "Place"]
 
 LIMIT: Final = 30.0  # seconds for those who wait for a start
 
