@@ -344,13 +344,6 @@ class Gateway:
             started_at=self._started_at,
         )
 
-    def summary(self) -> str:
-        """`12 services, 2 hot, 1 starting`."""
-        states = [slot.state for record in self.world.services.values() for slot in record.slots.values()]
-        shown = (State.HOT, State.STARTING, State.FAILED)
-        words = [f"{states.count(state)} {state}" for state in shown if state in states]
-        return ", ".join([f"{len(self.world.services)} services", *words])
-
     # -- shutdown ------------------------------------------------------------------------------
 
     def drain(self) -> None:
