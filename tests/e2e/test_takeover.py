@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 import yaml
 
+from hestia.store.lock import take
 from tests.e2e.cli import PROGRAM, environment
 from tests.e2e.load import Load
 from tests.e2e.served import Served, launch, serving
+from tests.fakes.certificates import Authority
 from tests.fakes.client import Client
 from tests.fakes.facts import eventually
 from tests.fakes.programs import small_command
@@ -231,6 +233,56 @@ async def test_where_no_gateway_runs_it_is_a_plain_start(tmp_path: Path) -> None
         await served.get(f"{S}/x")
         await served.until_line("log")
         assert "No gateway ran" in served.lines("log")[0]["message"]
+
+
+async def test_own_ports_and_tls_go_over_as_well(tmp_path: Path) -> None:
+    authority = Authority()
+    files = authority.write(tmp_path / "tls")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = configuration(tls={"certificate": files.certificate, "key": files.key})
+    settings["services"]["a"]["port"] = port
+    trust = authority.trusting()
+    async with running(tmp_path / "g", settings) as (served, later):
+
+        async def ask(at: int, path: str) -> int:
+            client = await Client.connect(("127.0.0.1", at), tls=trust)
+            try:
+                await client.send(request("GET", path))
+                return (await client.response()).status
+            finally:
+                await client.close()
+
+        assert await ask(port, "/x") == 200
+        new = launch_next(served, 0, "--takeover")
+        later.append(new)
+        while new.process.poll() is None and not new.lines("gateway_started"):
+            assert [await ask(port, "/x"), await ask(served.port, f"{S}/x")] == [200, 200]
+        assert await served.ended() == 0
+        assert [await ask(port, "/x"), await ask(served.port, f"{S}/x")] == [200, 200]
+
+
+async def test_who_cannot_give_its_place_is_named_with_the_reason(tmp_path: Path) -> None:
+    """Under systemd, and one that does not know how; the second is any process that holds the lock."""
+    folder = tmp_path / "g"
+    notify = str(tmp_path / "nobody listens here")
+    async with serving(folder, configuration(), NOTIFY_SOCKET=notify) as served:
+        new = launch_next(served, 0, "--takeover")
+        assert await new.ended() == 1
+        assert "systemctl restart" in new.said
+        assert str(served.process.pid) in new.said
+        await served.get(f"{S}/x")
+        await new.http.aclose()
+    lock = take(folder / "state" / "gateway.lock")
+    try:
+        new = launch_next(served, 1, "--takeover")
+        assert await new.ended() == 1
+        assert "cannot hand its place over" in new.said
+        assert f"kill {os.getpid()}" in new.said
+        await new.http.aclose()
+    finally:
+        os.close(lock)
 
 
 async def test_another_port_is_opened_and_the_old_one_given_up(tmp_path: Path) -> None:
