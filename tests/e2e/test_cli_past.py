@@ -78,3 +78,30 @@ async def test_cl17_events_are_followed_across_a_restart_and_none_is_missed(tmp_
     assert numbers == sorted(set(numbers))
     assert "cold" in [one["after"] for one in shown], "how it ended with the first gateway was told, too"
     assert "Reconnected" in (tmp_path / "err").read_text()
+
+
+async def test_qf_16_estimates_survive_a_restart_and_reach_status_and_retry_after(tmp_path: Path) -> None:
+    async with serving(tmp_path / "a", small()) as served:
+        await served.get("/services/a/")
+    async with serving(tmp_path / "a", small("--gate", str(tmp_path / "never"))) as served:
+        answer = await served.http.get(f"{served.url}/services/a/", headers={"Prefer": "respond-async"})
+        assert answer.status_code == 202
+        assert answer.json()["estimatedReadyMs"] >= 1000
+        assert int(answer.headers["retry-after"]) >= 1
+        status = (await served.get("/v1/services/a/status")).json()
+        assert status["estimatedReadyMs"] >= 1000
+        assert any(stage["usualMs"] is not None for stage in status["instances"][0]["stages"])
+
+
+async def test_ob_17_output_and_error_survive_the_instance(tmp_path: Path) -> None:
+    command = ["sh", "-c", "echo last words {port}; exit 3"]
+    engine = {"type": "process", "command": command}
+    settings = {"services": {"b": {"base_url": "http://127.0.0.1:{port}", "engine": engine}}}
+    async with serving(tmp_path / "a", settings) as served:
+        answer = await served.http.get(f"{served.url}/services/b/")
+        assert answer.status_code == 503
+        assert "last words" in (await served.get("/v1/services/b/logs")).text
+        error = (await served.get("/v1/services/b/status")).json()["lastError"]
+        assert "exit status 3" in error["detail"]
+        assert error["tail"][-1].startswith("last words")
+        assert "last words" in await asked(served, "explain", "b")
