@@ -241,15 +241,15 @@ class Hestia:
             if self._edge is not edge:
                 raise ConfigError("The gateway is ending.")
             engines = self._make_engines(new.engines() - set(self.gateway.engines))
-        except ConfigError:
+        except BaseException:
             self._doors.give_up(edge, opened)
             raise
         for name, engine in engines.items():
             self._cleanup.push_async_callback(engine.aclose)
             self.gateway.use_engine(name, engine)
         self.settings = new
+        self._doors.take(edge, new)  # first: who waits may be served by the next line
         self.gateway.reconfigure(new, found)
-        self._doors.take(edge, new)
         logs.set_level(new.gateway.log_level)
 
     def _dispatcher(self, path: str) -> Dispatcher:

@@ -361,3 +361,35 @@ async def test_id19_a_hundred_idle_services_shortened_together_stop_one_after_th
 
     await eventually(all_ended, "all to end", timeout=GRACE + SPREAD + 30)
     assert len(ended) > 10, f"they ended in {len(ended)} goes"
+
+
+async def test_rf_06_a_new_fallback_is_asked_although_a_connection_to_the_old_one_is_idle(
+    gateway: MakeGateway, upstream: HttpUpstream, raw: MakeUpstream, connect: MakeClient
+) -> None:
+    gone, answer = await raw(), b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew"
+    await gone.aclose()
+    newer = await raw([step.get_request(), step.send(answer), step.until_gone()])
+    gw = await gateway(service("a", gone.url, fallback_url=upstream.url, appear_timeout=0.0), hot=False)
+    client = await connect(gw)
+    assert (await client.ask("GET", A + "/echo")).status == 200
+    await gw.reload(service("a", gone.url, fallback_url=newer.url, appear_timeout=0.0))
+    assert (await client.ask("GET", A + "/echo")).body == b"new"
+    assert len(upstream.requests) == 1
+
+
+async def test_a_waiter_served_by_the_reload_leaves_nothing_of_the_old_settings_behind(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    gw = await gateway(service("a", upstream.url, max_in_flight=1))
+    first, second, third = [await connect(gw) for _ in range(3)]
+    assert (await first.ask("GET", A + "/echo")).status == 200
+    await first.send(request("POST", A + "/echo", ("Content-Length", "1")))
+    await gw.until_in_flight(1)
+    await second.send(request("GET", A + "/echo"))
+    await gw.until_waiting(1)
+    await gw.reload(service("a", upstream.url, max_in_flight=9, host_header="new.example"))
+    assert (await second.response()).status == 200
+    assert (await third.ask("GET", A + "/echo")).status == 200
+    assert upstream.requests[-1].get("host") == b"new.example"
+    await first.send(b"x")
+    assert (await first.response()).status == 200

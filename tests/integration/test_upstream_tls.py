@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -174,3 +175,15 @@ async def test_a_start_that_fails_for_the_certificate_says_so(
     assert "its certificate is not accepted" in members["detail"]
     assert "tls_verify: false" in members["detail"]
     assert "_ssl.c" not in str(members)
+
+
+async def test_a_reload_that_wants_certificates_checked_trusts_no_connection_of_before(
+    gateway: MakeGateway, secure: MakeSecure, connect: MakeClient
+) -> None:
+    upstream = await secure(tls=Authority().serving("localhost"))
+    one = service("a", upstream.url, tls_verify=False)
+    gw = await gateway(one)
+    client = await connect(gw)
+    assert (await client.ask("GET", f"{S}/echo")).status == 200
+    assert (await gw.reload(replace(one, tls_verify=True))).ok
+    assert (await client.ask("GET", f"{S}/echo")).status == 502

@@ -55,7 +55,9 @@ def difference(old: Settings, new: Settings) -> Difference:
 
 
 def applied(old: Settings, new: Settings) -> Settings:
-    """The new settings, with the old value of what needs a restart."""
-    kept = {field.name: getattr(old.gateway, field.name) for field in fields(GatewaySettings)}
-    live = {name: getattr(new.gateway, name) for name in LIVE}
-    return replace(new, gateway=GatewaySettings(**{**kept, **live}))
+    """The new settings, with the old value of what needs a restart, and where that value came from."""
+    waiting = difference(old, new).waiting
+    gateway = replace(new.gateway, **{name: getattr(old.gateway, name) for name in waiting})
+    sources = {key: told for key, told in new.sources.items() if key.partition(".")[0] not in waiting}
+    kept = {key: told for key, told in old.sources.items() if key.partition(".")[0] in waiting}
+    return replace(new, gateway=gateway, sources={**sources, **kept})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from hestia.core import dependencies, warm
 from hestia.core import lifecycle as lc
 from hestia.core.difference import Difference
-from hestia.core.effects import Retired, Timer
+from hestia.core.effects import EndpointClosed, Retired, Timer
 from hestia.core.errors import ServiceNotFound
 from hestia.core.lifecycle import State
 from hestia.core.model import NEVER, InstanceSettings, ServiceId, ServiceSettings
@@ -57,6 +57,7 @@ def take(
 def change(steps: Steps, record: ServiceRecord, settings: ServiceSettings, now: float, spread: float) -> None:
     """New settings of a known service. spread: 0…1, this service's place among those that stop now."""
     record.retired = False
+    trusted = record.settings.tls_verify or not settings.tls_verify
     record.settings = settings
     wanted = {one.id: one for one in settings.instances}
     for name, slot in list(record.slots.items()):
@@ -69,6 +70,10 @@ def change(steps: Steps, record: ServiceRecord, settings: ServiceSettings, now: 
         else:
             _change_instance(steps, known, one, now, GRACE + SPREAD * spread)
     record.default = tuple(wanted)
+    if not trusted:  # connections of before were made without a look at the certificate
+        steps.effects += [
+            EndpointClosed(slot.use.key) for slot in record.slots.values() if slot.use is not None
+        ]
     for waiter in record.queue:
         waiter.candidates = tuple(name for name in waiter.candidates if name in wanted) or record.default
     for slot in record.slots.values():

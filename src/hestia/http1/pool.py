@@ -80,6 +80,13 @@ class Pool:
         """Where connections to this generation idle. Looked up once a generation, not once a request."""
         return self._shelves.setdefault(key, Shelf())
 
+    @staticmethod
+    def nowhere() -> Shelf:
+        """A shelf on which nothing is kept: for who still has settings of before a reload."""
+        shelf = Shelf()
+        shelf.closed = True
+        return shelf
+
     def checkout(self, shelf: Shelf, *, idempotent: bool) -> UpstreamConnection | None:
         """An idle connection that is fit for this request, or None."""
         idle = shelf.idle

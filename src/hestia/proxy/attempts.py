@@ -107,7 +107,7 @@ class Attempts(Resorts):
             upstream.endpoint,
             route.settings.connect_timeout if route is not None else CONTROL_CONNECT_TIMEOUT,
             self._dialled,
-            tls_verify=route.settings.tls_verify if route is not None else True,
+            tls_verify=upstream.tls_verify,
         )
 
     def broke(self) -> None:

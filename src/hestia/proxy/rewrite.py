@@ -27,7 +27,7 @@ class Upstream:
 
     __slots__ = (
         "base", "endpoint", "generation", "host", "instance", "origin", "prefix", "prefix_line", "preserve",
-        "shelf",
+        "shelf", "tls_verify",
     )  # fmt: skip
 
     def __init__(
@@ -43,7 +43,8 @@ class Upstream:
         self.endpoint = endpoint
         self.instance = instance
         self.generation = generation
-        self.shelf = shelf
+        self.shelf = shelf  # holds connections that were made with this `tls_verify` only
+        self.tls_verify = route.settings.tls_verify if route is not None else True
         self.base = endpoint.base_path.encode("latin-1")
         policy = route.settings.host_header if route is not None else HostHeader.PRESERVE
         self.preserve = policy == HostHeader.PRESERVE or (

@@ -137,6 +137,8 @@ class DataPath:
         """Take new settings; requests under way keep theirs."""
         own = [*settings.gateway.allowed_hosts]
         self._table = (OneRoute if self._own_port else RouteTable)(settings.services, own=own)
+        for service, _ in self._fallbacks:
+            self.pool.forget(_fallback_key(service))
         self._fallbacks.clear()
         self._identity = frozenset(name.lower().encode() for name in settings.gateway.identity_headers)
         self._trusted = tuple(ip_network(one) for one in settings.gateway.trusted_proxies)
@@ -234,15 +236,15 @@ class DataPath:
         A request that came before the last reload has it of its own settings; nobody after it does.
         """
         assert match.route is not None
-        key = lease.use.key
-        shelf = self.pool.shelf(key)
+        key, current = lease.use.key, self._table.has(match.route)
+        shelf = self.pool.shelf(key) if current else self.pool.nowhere()
         pair = tuple(
             Upstream(
                 lease.endpoint, match.route, kind, shelf, instance=key.instance, generation=key.generation
             )
             for kind in (RouteKind.PREFIX, RouteKind.HOST)
         )
-        if self._table.has(match.route):
+        if current:
             lease.use.data = pair
         return pair  # type: ignore[return-value]  # two by construction
 
@@ -251,10 +253,11 @@ class DataPath:
         place = (route.service, match.kind)
         upstream = self._fallbacks.get(place)
         if upstream is None:
-            key = InstanceKey(GatewayId("fallback"), route.service, InstanceId("fallback"), 0)
+            key, current = _fallback_key(route.service), self._table.has(route)
             endpoint = parse_base_url(route.settings.fallback_url)
-            upstream = Upstream(endpoint, route, match.kind, self.pool.shelf(key), instance=key.instance)
-            if self._table.has(route):
+            shelf = self.pool.shelf(key) if current else self.pool.nowhere()
+            upstream = Upstream(endpoint, route, match.kind, shelf, instance=key.instance)
+            if current:
                 self._fallbacks[place] = upstream
         return upstream
 
@@ -374,6 +377,10 @@ class DataPath:
         """An exchange has ended."""
         self.in_flight -= 1
         self._on_done(exchange.record(time.time(), self.clock()))
+
+
+def _fallback_key(service: ServiceId) -> InstanceKey:
+    return InstanceKey(GatewayId("fallback"), service, InstanceId("fallback"), 0)
 
 
 def _quick_host(request: Request, known: set[bytes]) -> bytes:

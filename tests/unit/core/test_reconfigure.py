@@ -13,7 +13,7 @@ from hestia.core import effects as fx
 from hestia.core.difference import Difference, applied, difference
 from hestia.core.errors import ServiceNotFound
 from hestia.core.lifecycle import State
-from hestia.core.model import GatewaySettings, ServiceId, ServiceSettings, Settings
+from hestia.core.model import GatewaySettings, Retention, ServiceId, ServiceSettings, Settings
 from hestia.core.reconfigure import GRACE, SPREAD
 from tests.fakes.runtime import A, PaperRuntime, S, service
 
@@ -61,6 +61,12 @@ def test_keys_that_need_a_restart_keep_their_value_and_are_named() -> None:
     kept = applied(old, new)
     assert (kept.gateway.port, kept.gateway.log_level) == (8080, "DEBUG")
     assert difference(old, replace(old, gateway=kept.gateway)).waiting == ()
+
+
+def test_a_key_that_waits_names_the_source_of_the_value_in_force() -> None:
+    old = replace(settings(retention=Retention(days=7)), sources={"retention.days": "a:1"})
+    new = replace(settings(port=9090), sources={"port": "a:1", "services.port.port": "a:7"})
+    assert applied(old, new).sources == {"retention.days": "a:1", "services.port.port": "a:7"}
 
 
 NAMES = st.sampled_from([ServiceId(name) for name in "abcdef"])
