@@ -6,6 +6,7 @@ Proxy-semantics BF-20, CA-08, LI-01, LI-13, SB-06, SE-03, UP-06, WS-09.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -110,7 +111,7 @@ async def test_t_up_06_what_is_refused_behind_many_foreign_offers(
     (await client.response()).problem("http_version_not_supported", 505)
     await client.gone()
     assert len(held.upstream.requests) == 1
-    assert not caplog.records, caplog.text
+    assert not [one for one in caplog.records if one.levelno > logging.INFO], caplog.text
 
 
 async def test_bytes_behind_a_last_request_do_not_take_its_answer(held: Held, connect: MakeClient) -> None:
@@ -146,7 +147,7 @@ async def test_a_body_that_breaks_behind_our_last_answer_gets_no_further_one(
     (await client.response("POST")).problem("service_not_found", 404)
     await client.gone()
     assert client.surplus == b""
-    assert not caplog.records, caplog.text
+    assert not [one for one in caplog.records if one.levelno > logging.INFO], caplog.text
 
 
 async def test_t_bf_20_an_unwanted_body_that_breaks_ends_the_connection(
@@ -191,7 +192,7 @@ async def test_t_li_13_a_long_pipeline_of_own_answers_behind_a_slow_one(
     await _first(held, client)
     for _ in range(1500):
         assert (await client.response()).status == 404
-    assert not caplog.records, caplog.text
+    assert not [one for one in caplog.records if one.levelno > logging.INFO], caplog.text
 
 
 async def test_t_li_01_a_head_in_the_read_of_another_message_is_measured(
