@@ -43,7 +43,10 @@ def with_dependencies(
         )
     if checker.problems:
         return services
-    return {name: replace(one, dependency_wait=_wait(one, services)) for name, one in services.items()}
+    return {
+        name: replace(one, dependency_wait=_wait(one, services)) if one.depends_on else one
+        for name, one in services.items()
+    }
 
 
 def _circle(services: Services) -> list[ServiceId]:
