@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from hestia.core import steps, world
+from hestia.core.difference import difference
 from hestia.core.errors import HestiaError
 from hestia.core.lease import Lease
-from hestia.core.model import GatewayId, InstanceId, InstanceKey, OnExit, ServiceId
+from hestia.core.model import GatewayId, InstanceId, InstanceKey, OnExit, ServiceId, ServiceSettings
 from hestia.core.ports import Discovered, Handle, Observed
 from hestia.runtime import adoption
 from hestia.store.memory import MemoryStore
@@ -51,6 +52,17 @@ def refusal(bare: BareGateway) -> HestiaError:
     outcome = bare.requests.outcomes[-1][1]
     assert isinstance(outcome, HestiaError)
     return outcome
+
+
+def reload_to(bare: BareGateway, *services: ServiceSettings) -> None:
+    """What a reload does: only what differs is touched."""
+    new = replace(bare.gateway.settings, services={one.id: one for one in services})
+    bare.gateway.reconfigure(new, difference(bare.gateway.settings, new))
+
+
+async def left_alone(bare: BareGateway) -> None:
+    """Wait until it was said that something is left alone."""
+    await eventually(lambda: any(row.event == "OrphanKept" for row in bare.story.rows), "left alone")
 
 
 # -- cannot ask ------------------------------------------------------------------------------------
@@ -242,6 +254,52 @@ async def test_ad_03_left_alone_by_policy_is_said_once(caplog: pytest.LogCapture
             assert machine.live_keys == [KEY]
         told = [one for one in caplog.records if getattr(one, "event_type", "") == "orphan_kept"]
         assert len(told) == 1
+
+
+@pytest.mark.parametrize("store_lost", [False, True])
+async def test_ad_03_left_alone_is_taken_back_when_a_reload_names_it_again(store_lost: bool) -> None:
+    """Nothing is started beside it: it is the one that serves."""
+    async with FakeMachine() as machine:
+        left = await left_hot(machine)
+        store = MemoryStore() if store_lost else left
+        engine, other = FakeEngine(machine, listening=True), fake_service("b")
+        async with bare_gateway(engine, other, store=store, orphan_policy=OnExit.KEEP) as bare:
+            await left_alone(bare)
+            reload_to(bare, other, fake_service())
+            bare.requests.send("again")
+            await bare.requests.answered(1)
+            assert isinstance(bare.requests.outcomes[0][1], Lease)
+            assert engine.starts == []
+            assert machine.live_keys == [KEY]
+        assert machine.most_live_at_once == {("a", "a"): 1}
+
+
+async def test_ad_03_left_alone_that_ended_meanwhile_is_started_anew() -> None:
+    async with FakeMachine() as machine:
+        store = await left_hot(machine)
+        engine, other = FakeEngine(machine, listening=True), fake_service("b")
+        async with bare_gateway(engine, other, store=store, orphan_policy=OnExit.KEEP) as bare:
+            await left_alone(bare)
+            machine.end(machine.last("a"))
+            reload_to(bare, other, fake_service())
+            bare.requests.send("again")
+            await bare.requests.answered(1)
+            assert isinstance(bare.requests.outcomes[0][1], Lease)
+            assert KEY not in machine.live_keys
+            assert len(machine.live_keys) == 1
+
+
+async def test_ad_03_left_alone_in_the_place_of_a_newer_start_ends_first() -> None:
+    """A service that is kept warm begins its start with the reload itself."""
+    async with FakeMachine() as machine:
+        store = await left_hot(machine)
+        engine, other = FakeEngine(machine, listening=True), fake_service("b")
+        async with bare_gateway(engine, other, store=store, orphan_policy=OnExit.KEEP) as bare:
+            await left_alone(bare)
+            reload_to(bare, other, replace(fake_service(), keep_warm=True))
+            await bare.until_state("hot")
+            assert len(machine.live_keys) == 1
+        assert machine.most_live_at_once == {("a", "a"): 1}
 
 
 async def test_ad_19_one_question_for_any_number_of_services() -> None:

@@ -229,6 +229,25 @@ class Adoption:
             return  # it was taken for somebody else's while nobody could say that it is ours; it serves
         self.orphans.leave(key, engine, found.handle)
 
+    def take_back(self) -> None:
+        """After new settings: what was left alone and has a place again returns to it, or is ended before
+        anything is started there. Nothing runs twice."""
+        for left in self.orphans.named_again():
+            key, asked = left.key, self._asked_of(left.engine)
+            slot = self._world.slot(key.service, key.instance)
+            idle = slot.state in (State.COLD, State.FAILED) and not slot.record.stuck
+            fits = slot.settings.engine == left.engine and slot.record.generation <= key.generation
+            if not (idle and fits):
+                self.orphans.leave(key, left.engine, left.handle)
+                continue
+            if left.kept is not None:
+                self._kept[key] = left.kept
+            self._adopt(key, left.handle, None if left.kept is None else left.kept.last_used)
+            if (found := asked.found.get(key)) is not None:
+                self._outdated(left.engine, found)
+            if left.handle is not None:  # the answer may be old: whether it still runs is asked again
+                asked.found.pop(key, None)
+
     def _outdated(self, engine: str, found: Found) -> None:
         key = found.key
         settings = self._world.slot(key.service, key.instance).settings

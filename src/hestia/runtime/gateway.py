@@ -171,6 +171,7 @@ class Gateway:
         self._secrets.take(new.secrets)
         self._performer.adoption.orphans.policy = new.gateway.orphan_policy
         self._perform(self.world.reconfigure(new.services, found, self._clock()))
+        self._performer.adoption.take_back()  # before a start that this brings has its turn
 
     def use_engine(self, name: str, engine: Engine) -> None:
         """An engine that a new configuration needs."""

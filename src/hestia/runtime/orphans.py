@@ -38,6 +38,16 @@ class _Leaving:
     task: asyncio.Task[EngineError | None]
 
 
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """One that no setting names. kept: its row in the store, where it has one."""
+
+    key: InstanceKey
+    engine: str
+    handle: Handle | None
+    kept: Kept | None = None
+
+
 class Orphans:
     """See the module docstring. find: what is known of a generation that may run. note: writes an event."""
 
@@ -59,13 +69,15 @@ class Orphans:
         self.policy = policy
         self._find = find
         self._note = note
-        self._left_alone: set[InstanceKey] = set()
+        self._left_alone: dict[InstanceKey, LeftAlone] = {}
+        self._said: set[InstanceKey] = set()
         self._leaving: dict[Place, _Leaving] = {}
 
     def known(self, kept: Kept) -> None:
         """The store knows it, and has no place for it."""
         key, engine = kept.intent.key, kept.intent.engine
         if self._stays_alone(key):
+            self._left_alone[key] = LeftAlone(key, engine, kept.handle, kept)
             self._tasks.spawn(self._look_at(kept), f"look at orphan {key}")
         else:
             self.leave(key, engine, kept.handle)
@@ -73,8 +85,9 @@ class Orphans:
     def leave(self, key: InstanceKey, engine: str, handle: Handle | None) -> None:
         """Nobody wants it any more: end it, or leave it by policy and say so, once."""
         if self._stays_alone(key):
-            if key not in self._left_alone:
-                self._left_alone.add(key)
+            self._left_alone.setdefault(key, LeftAlone(key, engine, handle))
+            if key not in self._said:
+                self._said.add(key)
                 log.warning(
                     "%s runs and no setting names it; it is left alone (orphan_policy: keep)",
                     key,
@@ -82,6 +95,7 @@ class Orphans:
                 )
                 self._tell("OrphanKept", key, "orphan_policy is keep")
             return
+        self._left_alone.pop(key, None)
         place = key.service, key.instance
         before = self._leaving.get(place)
         task = self._tasks.spawn(
@@ -89,19 +103,30 @@ class Orphans:
         )
         self._leaving[place] = _Leaving(key, engine, handle, task)
 
+    def named_again(self) -> list[LeftAlone]:
+        """Those that a setting names now, newest first; they are no business of this any more."""
+        named = [key for key in self._left_alone if self._is_named(key)]
+        return sorted((self._left_alone.pop(key) for key in named), key=lambda one: -one.key.generation)
+
+    def _is_named(self, key: InstanceKey) -> bool:
+        service = self._world.services.get(key.service)
+        return service is not None and key.instance in service.slots
+
     def _stays_alone(self, key: InstanceKey) -> bool:
         """Whether it is left alone: by policy, and no setting names it."""
-        service = self._world.services.get(key.service)
-        return self.policy is OnExit.KEEP and (service is None or key.instance not in service.slots)
+        return self.policy is OnExit.KEEP and not self._is_named(key)
 
     async def _look_at(self, kept: Kept) -> None:
         """Whether what is left alone still runs; a row of what has ended is closed."""
         key, engine = kept.intent.key, kept.intent.engine
         if engine in self._engines:
             found = await self._find(key, kept.handle, engine)
+            if key not in self._left_alone:
+                return  # a setting names it again
             if isinstance(found, Observed) and found.presence is Presence.GONE:
                 await self.tidy(engine, kept.handle)
                 self._store.closed(key, "orphan")
+                self._left_alone.pop(key, None)
                 return
         self.leave(key, engine, kept.handle)
 

@@ -52,7 +52,8 @@ class StateFolder:
         except Held as exc:
             raise ConfigError(
                 f'{exc.who} uses the state folder "{self._path}".',
-                remedy=f"stop it, or run another beside it: HESTIA_STATE_DIR={self._path}-2 hestia serve",
+                remedy="take its place (hestia serve --takeover), or run another beside it: "
+                f"HESTIA_STATE_DIR={self._path}-2 hestia serve",
             ) from exc
 
     def _identity(self) -> GatewayId:

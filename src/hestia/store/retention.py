@@ -44,6 +44,11 @@ def give_back(db: sqlite3.Connection) -> bool:
     return free > _PAGES
 
 
+def size(db: sqlite3.Connection) -> int:
+    """Bytes of the whole database, with what is not in its main file yet."""
+    return _number(db, "page_count") * _number(db, "page_size")
+
+
 def used(db: sqlite3.Connection) -> int:
     """Bytes that hold something."""
     pages = _number(db, "page_count") - _number(db, "freelist_count")

@@ -15,7 +15,7 @@ from typing import Final
 from hestia.core.errors import ConfigError
 from hestia.store.database import Damaged, connect, connect_unwritable, inspect, lock_of
 from hestia.store.lock import Held, holder, take
-from hestia.store.retention import used
+from hestia.store.retention import size, used
 from hestia.store.trouble import is_damage, trouble_of
 
 FAULTS: Final = 20  # told at most
@@ -43,19 +43,19 @@ class Condition:
 def check(path: Path) -> Condition:
     """Look at everything in the file. Raises ConfigError: there is none, or it cannot be read."""
     _must_exist(path)
-    held, size = holder(lock_of(path)), path.stat().st_size
+    held, on_disk = holder(lock_of(path)), path.stat().st_size
     try:
         with contextlib.closing(_readable(path)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             found = [str(text) for (text,) in db.execute(f"PRAGMA integrity_check({FAULTS})")]
             faults = tuple(" ".join(text.split()) for text in found if text != "ok")
             if faults:
-                return Condition(path=str(path), version=version, size=size, faults=faults, holder=held)
+                return Condition(path=str(path), version=version, size=on_disk, faults=faults, holder=held)
             (oldest,) = db.execute("SELECT min(at) FROM events").fetchone()
             return Condition(
                 path=str(path),
                 version=version,
-                size=size,
+                size=size(db),
                 used=used(db),
                 events=_count(db, "events"),
                 requests=_count(db, "requests"),
@@ -65,7 +65,7 @@ def check(path: Path) -> Condition:
             )
     except sqlite3.DatabaseError as exc:
         if is_damage(exc):
-            return Condition(path=str(path), size=size, faults=(str(exc),), holder=held)
+            return Condition(path=str(path), size=on_disk, faults=(str(exc),), holder=held)
         raise _refused(exc, path) from exc
 
 

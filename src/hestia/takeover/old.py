@@ -23,6 +23,7 @@ from hestia.takeover.place import Place
 log = logging.getLogger(__name__)
 
 HELLO_LIMIT: Final = 5.0  # seconds for the first line
+TAKE_LIMIT: Final = 60.0  # seconds for reading its configuration; one that hangs shuts nobody else out
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: struct ucred
 
 
@@ -112,15 +113,18 @@ class Offer:
         place = self._place()
         assert place is not None  # it is not ending: `refuse` was asked
         heard = place.sockets()
+        taken = False
         try:
             self._give(sock, heard)
-            if not (await wire.receive(sock, loop.sock_recv)).get("take"):
-                return None
-        except wire.Closed:
+            async with asyncio.timeout(TAKE_LIMIT):
+                taken = bool((await wire.receive(sock, loop.sock_recv)).get("take"))
+        except (wire.Closed, OSError, TimeoutError) as exc:
+            log.debug("It did not take the place: %r", exc)
+        if not taken:
             for one in heard:
                 one.sock.close()
             log.warning(
-                "The gateway that was to take over (pid %d) went away before it began; this one goes on",
+                "The gateway that was to take over (pid %d) left, or hung, before it began; this one goes on",
                 pid,
                 extra={"event_type": "takeover_given_up"},
             )
