@@ -78,6 +78,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             (
                 (_rate("hestia_retries_total", "service"), "{{service}} retries"),
                 (_rate("hestia_fallbacks_total", "service"), "{{service}} fallbacks"),
+                (_rate("hestia_strategy_errors_total", "service"), "{{service}} errors of its strategy"),
                 (_rate("hestia_requests_aborted_total", "side"), "broken off by {{side}}"),
             ),
         ),

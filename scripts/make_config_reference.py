@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from pydantic.fields import FieldInfo
 
 from hestia.config import later
 from hestia.config.errors import one_of
+from hestia.config.instances import InstanceKeys
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
 from hestia.config.rules import Nested
 from hestia.config.values import Duration, Many, duration_text
 from hestia.engines.registry import load_engines
+from hestia.strategies.registry import Finder
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "configuration-reference.md"
 
@@ -38,6 +40,10 @@ def render() -> str:
         "gateway keys": _keys(GatewayKeys, "HESTIA_{}"),
         "service keys": _keys(ServiceKeys, "<SERVICE>_{}"),
         "backoff keys": _keys(BackoffKeys, ""),
+        "instance keys": _keys(InstanceKeys, ""),
+        "strategies": "\n".join(
+            _strategy(name, one.plugin.Options) for name, one in Finder()("").loaded.items()
+        ),
         "engines": "\n".join(_engine(name, model) for name, model in engines.items()),
         "not yet": _not_yet(),
     }
@@ -60,7 +66,7 @@ def _key(name: str, field: FieldInfo, variable: str) -> str:
     if isinstance(kind, Duration):
         of_what = "[duration](#values)" + (", or `never`" if kind.endless else "")
     elif kind is None:
-        where = "engines" if name == "engine" else name
+        where = {"engine": "engines", "routing": "options-of-strategies"}.get(name, name)
         of_what = f"mapping, see [below](#{where})"
     else:
         of_what = kind.words
@@ -107,6 +113,60 @@ def _yaml(value: object) -> str:
         return "[" + ", ".join(_yaml(one) for one in value) + "]"
     text = str(value)
     return json.dumps(text) if "{" in text or text == "" else text
+
+
+# -- strategies --------------------------------------------------------------------------------
+
+
+def _strategy(name: str, model: type[BaseModel]) -> str:
+    schema: Any = model.model_json_schema()  # Any: a JSON Schema nests freely
+    about = " ".join(str(schema.get("description", "")).split())
+    text = f"### Strategy {name}\n\n{about}\n\n"
+    text += "| option | type | default | what it does | since |\n|---|---|---|---|---|\n"
+    return text + "".join(_routing_rows("", schema, schema.get("$defs", {})))
+
+
+def _routing_rows(before: str, schema: Any, defs: Mapping[str, Any]) -> Iterator[str]:  # Any: as above
+    for key, rule in schema["properties"].items():
+        kinds = [_followed(one, defs) for one in rule.get("anyOf", [rule]) if one.get("type") != "null"]
+        kind = kinds[0]
+        items = _followed(kind.get("items", {}), defs)
+        inner = kind if "properties" in kind else items if "properties" in items else None
+        word = "list of mappings" if inner is items and inner else _routing_type(kind)
+        default = (
+            "these" if inner is kind and rule.get("default") else _routing_default(rule.get("default"), kind)
+        )
+        needed = "required" if key in schema.get("required", ()) else default
+        yield f"| `{before}{key}` | {word} | {needed} | {rule.get('description', '')} | 0.1 |\n"
+        if inner is not None:
+            yield from _routing_rows(f"{before}{key}{'[]' if inner is items else ''}.", inner, defs)
+
+
+def _followed(rule: Any, defs: Mapping[str, Any]) -> Any:  # Any: as above
+    return defs[rule["$ref"].rpartition("/")[2]] if "$ref" in rule else rule
+
+
+def _routing_type(kind: Mapping[str, Any]) -> str:
+    if "enum" in kind:
+        return " or ".join(f"`{one}`" for one in kind["enum"])
+    if (pattern := kind.get("pattern", "")).endswith("(ms|s|m|h|d)$"):
+        return "duration"
+    if pattern.endswith("KiB)$"):
+        return "size"
+    named = {"integer": "whole number", "array": "list", "object": "mapping", "boolean": "true or false"}
+    return named.get(kind.get("type", ""), str(kind.get("type", "text")).replace("string", "text"))
+
+
+def _routing_default(value: object, kind: Mapping[str, Any]) -> str:
+    if value in (None, "", {}, []):
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if _routing_type(kind) == "duration" and isinstance(value, int | float):
+        return f"`{duration_text(value)}`"
+    if _routing_type(kind) == "size" and isinstance(value, int):
+        return f"`{value // 1024}KiB`"
+    return f"`{_yaml(value)}`"
 
 
 # -- engines -----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from hestia import __version__, running
 from hestia.api.application import create_api
-from hestia.api.control import ConfigRow, ConfigView, Reload
+from hestia.api.control import ConfigRow, ConfigView, Reload, RoutingView
 from hestia.api.past import Past
 from hestia.api.server import ControlServer, socket_path
 from hestia.config import effective, load
@@ -26,6 +26,7 @@ from hestia.core.difference import Difference
 from hestia.core.errors import ConfigError
 from hestia.core.model import Endpoint, Settings
 from hestia.core.ports import Engine, EngineContext, EnginePlugin, Recorder, Store
+from hestia.core.strategy import Strategies
 from hestia.doors import Doors
 from hestia.edge.certificate import Certificate
 from hestia.edge.given import Given
@@ -35,6 +36,7 @@ from hestia.engines.registry import EngineRegistry, load_engines
 from hestia.http1.pool import Pool
 from hestia.inward.dispatch import Dispatcher
 from hestia.proxy.buffers import Buffers
+from hestia.proxy.choosing import Choosers
 from hestia.proxy.service import DataPath
 from hestia.reloading import Reloader, told
 from hestia.runtime.gateway import Gateway
@@ -43,6 +45,7 @@ from hestia.runtime.tasks import Tasks, first_of
 from hestia.runtime.timeline import Timeline
 from hestia.store.choose import store_for
 from hestia.store.folder import StateFolder
+from hestia.strategies.registry import Finder
 from hestia.takeover.new import Predecessor
 from hestia.takeover.place import SETTLE, Place
 from hestia.telemetry import logs
@@ -159,6 +162,10 @@ class Hestia:
             told=self._note_reload,
             spawn=self._tasks.spawn,
         )
+        self._choosers = Choosers(
+            self.gateway, clock=clock, spawn=self._tasks.spawn, failed=metrics.strategies.failed
+        )
+        self._choosers.update(self.settings)
         control_path = socket_path(settings.state_dir, cleanup)
         dispatcher = self._dispatcher(os.path.join(os.path.dirname(control_path), "edge"))
         api = create_api(
@@ -167,6 +174,7 @@ class Hestia:
             version=__version__,
             config=self._config_view,
             reloads=self.reloads,
+            routing=self._routing_view,
             numbers=metrics,
             past=Past(past, self._store, self.gateway.feed, metrics.batches.hand_on, settings.retention.days),
         )
@@ -180,6 +188,7 @@ class Hestia:
         path = partial(
             DataPath,
             leases=self.gateway,
+            choosers=self._choosers,
             pool=pool,
             control=Endpoint("http", "", 0, unix_path=control.path),
             on_done=metrics.batches.record,
@@ -248,6 +257,7 @@ class Hestia:
             self._cleanup.push_async_callback(engine.aclose)
             self.gateway.use_engine(name, engine)
         self.settings = new
+        self._choosers.update(new)
         self._doors.take(edge, new)  # first: who waits may be served by the next line
         self.gateway.reconfigure(new, found)
         logs.set_level(new.gateway.log_level)
@@ -300,6 +310,10 @@ class Hestia:
             warnings=self.settings.warnings,
             reload=self.reloads.last_reload,
         )
+
+    def _routing_view(self) -> RoutingView:
+        services = [one for one in self.settings.services.values() if one.strategy or len(one.instances) > 1]
+        return RoutingView(self.settings.strategies or Strategies(), services, self._choosers.errors)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -377,7 +391,7 @@ def serve(
 async def _start_bridged(unix_path: str) -> running.Bridged:
     """A gateway as `hestia serve` runs it, on a unix socket. Raises ConfigError, OSError."""
     engines = {name: plugin.Options for name, plugin in load_engines().items()}
-    read = partial(load, path=None, environ=os.environ, cwd=os.getcwd(), engines=engines)
+    read = partial(load, path=None, environ=os.environ, cwd=os.getcwd(), engines=engines, strategies=Finder())
     settings = read()
     return await running.start_bridged(
         settings, lambda log: Hestia(settings, access_log=log, unix_path=unix_path, reload_from=read)

@@ -48,6 +48,9 @@ _UPSTREAM = "The service did not answer properly."
 TABLE: Final[Mapping[type[e.HestiaError], Row]] = MappingProxyType(
     {
         e.HestiaError: Row(500, "Internal error", "any", "proxy_internal_error", False, "Hestia failed."),
+        e.StrategyRefused: Row(
+            500, "Strategy failed", "route", "proxy_internal_error", False, "The service cannot be routed to."
+        ),
         e.ConfigError: Row(
             500, "Configuration error", "any", "proxy_configuration_error", False, "Hestia is misconfigured."
         ),

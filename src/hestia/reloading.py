@@ -7,6 +7,7 @@ broken edit keeps what was; whoever asks is told what is wrong and where.
 from __future__ import annotations
 
 import asyncio
+import glob
 import logging
 import os
 import time
@@ -150,11 +151,14 @@ def _problems(error: ConfigError) -> tuple[Problem, ...]:
 
 
 def watched_files(settings: Settings) -> list[str]:
-    """The configuration file, or where one would be found, and the `.env` beside it; there or not."""
+    """The configuration file, or where one would be found, the `.env` beside it, there or not; the folder of
+    strategies and what is in it."""
     path = settings.config_path
     folder = os.path.dirname(path) or os.getcwd()
     files = [path] if path else [os.path.join(folder, name) for name in FILE_NAMES]
-    return [*files, os.path.join(folder, DOTENV)]
+    own = settings.strategies.folder if settings.strategies is not None else ""
+    scripts = sorted(glob.glob(os.path.join(glob.escape(own), "*.py"))) if own else []
+    return [*files, os.path.join(folder, DOTENV), *([own] if own else []), *scripts]
 
 
 def _stamp(path: str) -> Stamp:

@@ -50,6 +50,7 @@ class HttpUpstream(RawUpstream):
         self.released = False
         self.gate = asyncio.Event()
         self.sent_events = 0
+        self.always = 0  # the status of every `/echo`, 0 for 200
 
     def release(self) -> None:
         """Let every `/slow` answer."""
@@ -71,6 +72,9 @@ class HttpUpstream(RawUpstream):
         connection.close()
 
     async def _answer(self, connection: Connection, request: Request, page: str) -> None:
+        if self.always and page == "echo":
+            await connection.send(answer(b"", ("X-Upstream", self.name), status=f"{self.always} Always"))
+            return
         query = parse_qs(request.target.decode("latin-1").partition("?")[2])
         count = int(query.get("n", ["0"])[0])
         name = ("X-Upstream", self.name)

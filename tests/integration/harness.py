@@ -93,7 +93,8 @@ def service(
 
 
 class WireEngine(FakeEngine):
-    """A FakeEngine whose instances are scripted upstreams: by service, the same for every generation."""
+    """A FakeEngine whose instances are scripted upstreams: by service, or by service/instance, the same for
+    every generation."""
 
     def __init__(self, probe: Probe) -> None:
         super().__init__()
@@ -101,7 +102,8 @@ class WireEngine(FakeEngine):
         self.upstreams: dict[str, RawUpstream] = {}
 
     async def _open(self, one: FakeInstance, spec: StartSpec) -> None:
-        one.endpoint = parse_base_url(self.upstreams[one.key.service].url)
+        upstream = self.upstreams.get(f"{one.key.service}/{one.key.instance}")
+        one.endpoint = parse_base_url((upstream or self.upstreams[one.key.service]).url)
         one.health_url = f"{self.probe.url}/"
 
 

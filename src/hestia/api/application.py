@@ -12,9 +12,9 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from hestia.api import dispatch, failures, gateway, metrics, past, reload, services
+from hestia.api import dispatch, failures, gateway, metrics, past, reload, services, strategies
 from hestia.api.boundary import Boundary
-from hestia.api.control import ConfigView, Control, Dispatch, Reloads
+from hestia.api.control import ConfigView, Control, Dispatch, Reloads, RoutingView
 from hestia.api.documents import OpenApi, finish
 from hestia.api.past import Past
 from hestia.telemetry.metrics import Metrics
@@ -30,6 +30,7 @@ ROUTERS: Final = (
     past.router,
     metrics.router,
     reload.router,
+    strategies.router,
     gateway.router,
 )
 
@@ -43,12 +44,13 @@ def create_api(
     numbers: Metrics | None = None,
     past: Past | None = None,
     reloads: Reloads,
+    routing: Callable[[], RoutingView] = RoutingView,
 ) -> FastAPI:
     """Build the application around one gateway.
 
     dispatch: makes the calls of `POST /v1/requests`. config: asked at each `GET /v1/config`; hides secrets
     itself. numbers: what the metrics show; they name the gateway's own paths by the routes that are here.
-    past: what was. reloads: takes a new configuration.
+    past: what was. reloads: takes a new configuration. routing: asked at each `GET /v1/strategies`.
     """
     app = _assemble(version)
     app.state.metrics = numbers or Metrics(version=version)
@@ -58,6 +60,7 @@ def create_api(
     app.state.reloads = reloads
     app.state.dispatch = dispatch
     app.state.past = past
+    app.state.routing = routing
     return app
 
 

@@ -6,14 +6,15 @@ Owns no behaviour. `runtime.gateway.Gateway` fits `Control`, `inward.dispatch.Di
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from hestia.config import Problem
 from hestia.core.difference import Difference
-from hestia.core.model import ServiceId
+from hestia.core.model import ServiceId, ServiceSettings
+from hestia.core.strategy import Strategies
 from hestia.runtime.status import Health, ServiceStatus
 
 
@@ -78,6 +79,16 @@ class DispatchCall(Protocol):
 
 
 Dispatch = Callable[[], AbstractContextManager[DispatchCall]]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingView:
+    """Strategies and the services that have one, or several instances. errors: why one could not be made, by
+    service."""
+
+    strategies: Strategies = field(default_factory=Strategies)
+    services: Sequence[ServiceSettings] = ()
+    errors: Mapping[ServiceId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,13 @@ ERRORS: Final[Mapping[str, ErrorText]] = {
             "--report",
         ),
     ),
+    "strategy_error": ErrorText(
+        "The strategy of the service named something that is no instance of it.",
+        (
+            "Correct the strategy: it returns ids or addresses of the candidates that it is given.",
+            "See which strategy it is, and where it is from: hestia strategies",
+        ),
+    ),
     "config_error": ErrorText(
         "The configuration cannot be used. A running gateway keeps the one it has.",
         ("List every error with its place: hestia config check",),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hestia.cli.exits import CliError, ExitCode
 from hestia.config import ConfigProblems, load
 from hestia.engines.registry import load_engines
+from hestia.strategies.registry import Finder
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -20,9 +21,17 @@ if TYPE_CHECKING:
     from hestia.core.model import Settings
 
 
+FINDER = Finder()  # one for all reads of the configuration: a file that is the same is not imported again
+
+
 def engine_options() -> dict[str, type[BaseModel]]:
     """Name of each installed engine → model of its options."""
     return {name: plugin.Options for name, plugin in load_engines().items()}
+
+
+def strategy_options() -> dict[str, type[BaseModel]]:
+    """Name of each installed strategy → model of its options; those of files are not among them."""
+    return {name: one.plugin.Options for name, one in FINDER("").loaded.items()}
 
 
 def load_settings(path: str | None, overrides: Mapping[str, object] | None = None) -> Settings:
@@ -33,6 +42,7 @@ def load_settings(path: str | None, overrides: Mapping[str, object] | None = Non
         cwd=os.getcwd(),
         overrides=dict(overrides or {}),
         engines=engine_options(),
+        strategies=FINDER,
     )
 
 

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "stop": Lazy(f"{_C}.act:stop", "stop it once its requests have ended"),
     "restart": Lazy(f"{_C}.act:restart", "stop it, then start it again"),
     "service": Lazy(f"{_C}.service:service", "run it under systemd"),
+    "strategies": Lazy(f"{_C}.strategies:strategies", "who chooses among instances"),
     "config": Lazy(f"{_C}.config:config", "check, show, schema, example"),
     "db": Lazy(f"{_C}.db:db", "check, vacuum, backup"),
     "help": Lazy(f"{_C}.help:help_command", "a command, exit-codes, errors"),
@@ -66,7 +67,14 @@ _GROUPS: Final = (
             ("restart", "hestia restart ollama"),
         ),
     ),
-    ("Configure", (("config", "hestia config check"), ("db", "hestia db check"))),
+    (
+        "Configure",
+        (
+            ("config", "hestia config check"),
+            ("strategies", "hestia strategies"),
+            ("db", "hestia db check"),
+        ),
+    ),
     (
         "Help",
         (

@@ -7,7 +7,7 @@ that cannot work. Reads nothing: what is on the PATH is asked through `which`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Final
 
@@ -16,20 +16,31 @@ from pydantic import BaseModel
 from hestia.config import later
 from hestia.config.check import Checker
 from hestia.config.combinations import check_limits
-from hestia.config.convert import holds_port, settings_of
+from hestia.config.convert import (
+    ELSEWHERE_TIMEOUT,
+    holds_port,
+    instance_of,
+    main_instance,
+    settings_of,
+)
 from hestia.config.dependencies import with_dependencies
 from hestia.config.errors import nearest, one_of, show
 from hestia.config.models import BackoffKeys, ServiceKeys, kind_of, spellings
+from hestia.config.routing import read_strategy
 from hestia.config.rules import Nested
+from hestia.config.several import MAIN, Written, read_instances
 from hestia.config.tree import Node
 from hestia.config.values import duration_text
 from hestia.core.model import (
     Backoff,
     Endpoint,
+    InstanceId,
+    InstanceSettings,
     OnExit,
     ServiceId,
     ServiceSettings,
 )
+from hestia.core.strategy import Strategies
 from hestia.core.urls import PORT_MARK, parse_base_url, uses_port_mark
 
 OLLAMA: Final = "ollama"
@@ -66,6 +77,10 @@ class Around:
     environ: Mapping[str, str]
     own: Own
     on_exit: OnExit = OnExit.KEEP
+    strategies: Strategies = field(default_factory=Strategies)
+
+
+_OWN_WAY: Final = ("engine", "restart_backoff", "instances", "routing")  # keys with a check of their own
 
 
 class Builder:
@@ -78,6 +93,9 @@ class Builder:
         self._checker = checker
         self._around = around
         self._homes: dict[str, dict[str, Node]] = {}  # service → its nodes, for problems found late
+        self._spots: dict[
+            tuple[str, InstanceId], tuple[str, Node]
+        ] = {}  # instance → key and node of its address
 
     def add(self, service: str, given: Mapping[str, Node], place: Node) -> None:
         """Build one service. given: field → node of all sources. place: where the service is named."""
@@ -86,7 +104,7 @@ class Builder:
         before = len(self._checker.problems)
         keys = self._checker.values(
             ServiceKeys,
-            {name: node for name, node in given.items() if name not in ("engine", "restart_backoff")},
+            {name: node for name, node in given.items() if name not in _OWN_WAY},
             path,
         )
         backoff = self._backoff(given, path)
@@ -94,22 +112,76 @@ class Builder:
         self._homes[service] = {**given, "": place}
         if engine is None:
             return
-        keys = self._with_defaults(service, keys)
+        several = given.get("instances")
+        if several is None:
+            keys = self._with_defaults(service, keys)
         name, options = self._default_engine(service, keys) if engine_node is None else engine
         base_url = keys.base_url
         options_use_port = holds_port(options)
-        if not base_url and name != "none" and options_use_port:
+        if not base_url and name != "none" and options_use_port and several is None:
             base_url = ANY_PORT_URL
-        if not base_url:
+        if not base_url and several is None:
             if len(self._checker.problems) == before and "base_url" not in given:
                 self._skip(service, given, name, place)
             return
-        self._check_port(service, name, base_url, keys.health_url, options_use_port)
-        self.warnings += check_limits(self._checker, path, keys, given, self._homes[service][""], name)
+        instances: list[InstanceSettings] = []
+        if several is not None:
+            instances = self._several(service, several, keys, (name, options), base_url)
+        if base_url:
+            self._check_port(service, name, base_url, keys.health_url, options_use_port)
+            instances.append(main_instance(keys, name, options, base_url, is_last=bool(instances)))
+        if not instances:
+            return
+        if len(instances) > 1 and "appear_timeout" not in given:
+            keys = keys.model_copy(update={"appear_timeout": ELSEWHERE_TIMEOUT})
+        starts = next((one.engine for one in instances if one.managed), "none")
+        self.warnings += check_limits(self._checker, path, keys, given, self._homes[service][""], starts)
         self._note_sources(path, given)
+        strategy, warning = read_strategy(self._checker, given, path, self._around.strategies, instances)
+        if warning:
+            self.warnings.append(f"{path}.strategy: {warning}")
         self.services[ServiceId(service)] = settings_of(
-            service, keys, backoff, name, options, base_url, self._around.on_exit
+            service, keys, backoff, tuple(instances), self._around.on_exit, strategy
         )
+
+    def _several(
+        self,
+        service: str,
+        node: Node,
+        keys: ServiceKeys,
+        engine: tuple[str, BaseModel | None],
+        base_url: str,
+    ) -> list[InstanceSettings]:
+        """The items of `instances`; those that are wrong are reported and left out."""
+        path = f"services.{service}.instances"
+        found = read_instances(
+            self._checker,
+            node,
+            path,
+            engine_of=self._engine,
+            inherited=engine,
+            taken=[MAIN] if base_url else [],
+        )
+        made = []
+        for one in found:
+            url, told = one.keys.url, holds_port(one.engine[1])
+            if not url and one.engine[0] != "none" and told:
+                url = ANY_PORT_URL
+            if not url:
+                remedy = (
+                    "add `url`" if one.engine[0] == "none" else f"add `url`, or {PORT_MARK} in the command"
+                )
+                self._checker.add(one.node, one.path, "has no url", remedy=remedy)
+                continue
+            self._check_mark(one, one.engine[0], told)
+            self._spots[service, one.id] = (f"{one.path}.url", one.spot)
+            made.append(instance_of(one, keys, url))
+        return made
+
+    def _check_mark(self, one: Written, engine: str, told: bool) -> None:
+        for key in ("url", "health_url"):
+            if (node := one.given.get(key)) is not None and uses_port_mark(str(node.value)):
+                self._check_one_mark(node, f"{one.path}.{key}", engine, told)
 
     def finish(self) -> None:
         """What only shows when all services are known: names and addresses that clash."""
@@ -232,28 +304,30 @@ class Builder:
         path, nodes = f"services.{service}", self._homes[service]
         for key, text in (("base_url", base_url), ("health_url", health)):
             node = nodes.get(key)
-            if node is None or not uses_port_mark(text):
-                continue
-            if engine == "none":
-                self._checker.add(
-                    node,
-                    f"{path}.{key}",
-                    f"{PORT_MARK} needs an engine that starts the service; engine none starts nothing",
-                    remedy="write the port, or add an `engine`",
-                )
-            elif not told:
-                self._checker.add(
-                    node,
-                    f"{path}.{key}",
-                    f"the program is never told its port: its command and environment have no {PORT_MARK}",
-                    remedy=f"put {PORT_MARK} into the command, or write a fixed port here",
-                )
+            if node is not None and uses_port_mark(text):
+                self._check_one_mark(node, f"{path}.{key}", engine, told)
+
+    def _check_one_mark(self, node: Node, path: str, engine: str, told: bool) -> None:
+        if engine == "none":
+            self._checker.add(
+                node,
+                path,
+                f"{PORT_MARK} needs an engine that starts the service; engine none starts nothing",
+                remedy="write the port, or add an `engine`",
+            )
+        elif not told:
+            self._checker.add(
+                node,
+                path,
+                f"the program is never told its port: its command and environment have no {PORT_MARK}",
+                remedy=f"put {PORT_MARK} into the command, or write a fixed port here",
+            )
 
     def _note_sources(self, path: str, given: Mapping[str, Node]) -> None:
         for key, node in given.items():
             if key == "restart_backoff":
                 continue
-            if key in _NESTED:
+            if key in _NESTED or key in ("instances", "routing"):
                 self._note_option(f"{path}.{key}", node)
                 continue
             if key == "engine" and node.mapping is not None:
@@ -314,32 +388,33 @@ class Builder:
                     remedy="write the port",
                 )
             elif fallback and self._around.own.is_here(parse_base_url(fallback)):
-                self._own_address(name, "fallback_url", fallback)
+                key = f"services.{name}.fallback_url"
+                self._own_address(key, self._homes[name]["fallback_url"], fallback)
             for instance in settings.instances:
                 if uses_port_mark(instance.base_url):
                     continue
                 endpoint = parse_base_url(instance.base_url)
-                node = self._homes[name].get("base_url", self._homes[name][""])
+                home = self._homes[name].get("base_url", self._homes[name][""])
+                key, node = self._spots.get((name, instance.id), (f"services.{name}.base_url", home))
                 if self._around.own.is_here(endpoint):
-                    self._own_address(name, "base_url", instance.base_url)
+                    self._own_address(key, node, instance.base_url)
                 if not instance.managed:
                     continue
                 where = _listens(endpoint)
-                other = started.setdefault(where, name)
-                if other != name:
+                own = f"services.{name}" if instance.id == MAIN else key.removesuffix(".url")
+                other = started.setdefault(where, own)
+                if other != own:
                     self._checker.add(
                         node,
-                        f"services.{name}.base_url",
-                        f"services.{other} starts a program on {node.quoted(instance.base_url)} as well",
+                        key,
+                        f"{other} starts a program on {node.quoted(instance.base_url)} as well",
                         remedy=f"give one of them another port, or use {PORT_MARK}",
                     )
 
-    def _own_address(self, service: str, key: str, address: str) -> None:
-        nodes = self._homes[service]
-        node = nodes.get(key, nodes[""])
+    def _own_address(self, key: str, node: Node, address: str) -> None:
         self._checker.add(
             node,
-            f"services.{service}.{key}",
+            key,
             f"{node.quoted(address)} is this gateway's own address",
             remedy="write the address of the service itself, or give the gateway another port",
         )

@@ -9,12 +9,12 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from hestia.config.models import ServiceKeys
+from hestia.config.several import MAIN, Written, health_of, machine_of
 from hestia.core.model import (
     Backoff,
     External,
     HostHeader,
     IdleWebSocket,
-    InstanceId,
     InstanceSettings,
     MachineId,
     OnCold,
@@ -24,9 +24,9 @@ from hestia.core.model import (
     ServiceSettings,
 )
 from hestia.core.rules import Underscores
+from hestia.core.strategy import StrategySettings
 from hestia.core.urls import uses_port_mark
 
-MAIN: Final = InstanceId("main")
 _WORDS: Final[dict[str, Any]] = {
     "external": External,
     "idle_websocket": IdleWebSocket,
@@ -44,22 +44,44 @@ _ELSEWHERE: Final = {
     "restart_backoff",
     "on_exit",
     "host_header",
+    "instances",
+    "strategy",
+    "routing",
     *_WORDS,
 }
 _PLAIN: Final = [name for name in ServiceKeys.model_fields if name not in _ELSEWHERE]
+
+
+ELSEWHERE_TIMEOUT: Final = 1.0  # appear_timeout where another instance may serve instead
 
 
 def settings_of(
     service: str,
     keys: ServiceKeys,
     backoff: Backoff,
-    engine: str,
-    options: BaseModel | None,
-    base_url: str,
+    instances: tuple[InstanceSettings, ...],
     on_exit: OnExit,
+    strategy: StrategySettings | None,
 ) -> ServiceSettings:
-    """The service as the core knows it. base_url: with its default filled in. on_exit: where it says none."""
-    instance = InstanceSettings(
+    """The service as the core knows it. on_exit: where it says none."""
+    plain: dict[str, Any] = {name: getattr(keys, name) for name in _PLAIN}  # Any: their types differ
+    return ServiceSettings(
+        id=ServiceId(service),
+        instances=instances,
+        host_header=HostHeader(keys.host_header) if keys.host_header in _HOST_HEADERS else keys.host_header,
+        restart_backoff=backoff,
+        on_exit=OnExit(keys.on_exit) if keys.on_exit else on_exit,
+        strategy=strategy,
+        **{name: word(getattr(keys, name)) for name, word in _WORDS.items()},
+        **plain,
+    )
+
+
+def main_instance(
+    keys: ServiceKeys, engine: str, options: BaseModel | None, base_url: str, *, is_last: bool
+) -> InstanceSettings:
+    """The instance at `base_url`, with its default filled in. is_last: there are `instances` beside it."""
+    return InstanceSettings(
         id=MAIN,
         base_url=base_url,
         health_url=keys.health_url,
@@ -68,16 +90,25 @@ def settings_of(
         engine=engine,
         options=options,
         options_hash=_hash(engine, options, base_url),
+        is_last=is_last,
     )
-    plain: dict[str, Any] = {name: getattr(keys, name) for name in _PLAIN}  # Any: their types differ
-    return ServiceSettings(
-        id=ServiceId(service),
-        instances=(instance,),
-        host_header=HostHeader(keys.host_header) if keys.host_header in _HOST_HEADERS else keys.host_header,
-        restart_backoff=backoff,
-        on_exit=OnExit(keys.on_exit) if keys.on_exit else on_exit,
-        **{name: word(getattr(keys, name)) for name, word in _WORDS.items()},
-        **plain,
+
+
+def instance_of(written: Written, keys: ServiceKeys, base_url: str) -> InstanceSettings:
+    """One of `instances`. keys: of its service. base_url: with its default filled in."""
+    own, (engine, options) = written.keys, written.engine
+    return InstanceSettings(
+        id=written.id,
+        base_url=base_url,
+        health_url=health_of(written, base_url, keys.health_url),
+        warmup=own.warmup if own.warmup is not None else keys.warmup,
+        machine=MachineId(machine_of(written, keys.machine)),
+        engine=engine,
+        options=options,
+        options_hash=_hash(engine, options, base_url),
+        weight=own.weight,
+        region=own.region,
+        models=own.models,
     )
 
 

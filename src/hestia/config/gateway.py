@@ -80,6 +80,12 @@ class GatewayKeys(Keys):
         example="sqlite:////var/lib/hestia/hestia.db",
         shown="`hestia.db` in `state_dir`",
     )
+    strategies: Annotated[str, Text("the path of a folder")] = key(
+        "strategies",
+        "Folder of strategies of your own; a relative path counts from the file. See "
+        "[strategies](strategies.md).",
+        example="/etc/hestia/strategies",
+    )
     retention: Annotated[Retention, Nested(RetentionKeys, '{"days": 30, "size": "256MiB"}')] = key(
         _GATEWAY.retention,
         "How long events and requests are kept: `days`, and `size` of the database at most. What runs is "

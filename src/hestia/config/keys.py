@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
-from hestia.config.values import Duration, Kind
+from hestia.config.values import Duration, Kind, Text
 
 
 def key(
@@ -29,6 +29,14 @@ class Keys(BaseModel):
     """Base of the mappings of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineKeys(Keys):
+    """`engine` of a service: `type`, and beside it the options of that engine."""
+
+    type: Annotated[str, Text("the name of an engine, such as process")] = key(
+        "none", "Who starts and stops the service. `none`: somebody else."
+    )
 
 
 def kind_of(field: FieldInfo) -> Kind | None:

@@ -20,16 +20,12 @@ class Later:
 
 
 _SEMAPHORE: Final = "starting through Semaphore"
-_ROUTING: Final = "routing strategies"
 _MACHINES: Final = "machines and placement"
 _SHARING: Final = "sharing a machine"
 _SURVIVAL: Final = "surviving restarts"
 _ACCESS: Final = "access control"
 
 SERVICE: Final[dict[str, Later]] = {
-    "instances": Later("list of mappings", "several instances"),
-    "strategy": Later("name", _ROUTING),
-    "routing": Later("mapping", _ROUTING),
     "semaphore_enabled": Later("true or false", _SEMAPHORE),
     "semaphore_machine_id": Later("text", _SEMAPHORE),
     "semaphore_start_template_id": Later("number or name", _SEMAPHORE),
@@ -60,7 +56,6 @@ GATEWAY: Final[dict[str, Later]] = {
     "access": Later("mapping", _ACCESS),
     "api_keys": Later("list", _ACCESS),
     "dashboard": Later("mapping", _ACCESS),
-    "strategies": Later("path of a folder", _ROUTING),
     "telemetry": Later("mapping", "traces"),
 }
 

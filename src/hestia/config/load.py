@@ -33,6 +33,7 @@ from hestia.config.models import GatewayKeys, ServiceKeys
 from hestia.config.tree import Node, Place, Source
 from hestia.config.yaml_tree import Unreadable, read_yaml
 from hestia.core.model import GatewaySettings, InstanceSettings, OnExit, ServiceId, Settings
+from hestia.core.strategy import Strategies
 from hestia.core.urls import fill_port, parse_base_url
 
 FILE_NAMES: Final = ("hestia_config.yml", "hestia_config.yaml")
@@ -47,15 +48,17 @@ def load(
     cwd: str,
     overrides: Mapping[str, object] = {},
     engines: Mapping[str, type[BaseModel]],
+    strategies: Callable[[str], Strategies] = lambda _folder: Strategies(),
     which: Callable[[str], str | None] = shutil.which,
 ) -> Settings:
     """The settings. Raises ConfigProblems.
 
     path: of the file, from `--config`; None looks at HESTIA_CONFIG_PATH, then in `cwd`. overrides: top-level
     keys from the command line (`port`, `log_level`, …); None means not given. engines: name → model of its
-    options. which: finds a program on the PATH.
+    options. strategies: finds those there are, given the folder of the user's own. which: finds a program on
+    the PATH.
     """
-    return _Loader(path, environ, cwd, overrides, engines, which).run()
+    return _Loader(path, environ, cwd, overrides, engines, strategies, which).run()
 
 
 class _Loader:
@@ -68,6 +71,7 @@ class _Loader:
         cwd: str,
         overrides: Mapping[str, object],
         engines: Mapping[str, type[BaseModel]],
+        strategies: Callable[[str], Strategies],
         which: Callable[[str], str | None],
     ) -> None:
         self._path = path
@@ -75,6 +79,7 @@ class _Loader:
         self._cwd = Path(cwd)
         self._overrides = overrides
         self._engines = engines
+        self._strategies = strategies
         self._which = which
         self._base = self._cwd  # folder of the file: `.env`, secrets and state_dir count from here
         self._variables: dict[str, Node] = {}
@@ -94,7 +99,8 @@ class _Loader:
         environment.read_services(
             [*services, OLLAMA] if is_default else services, may_define=environment.may_define()
         )
-        built = self._build(gateway, services, environment.result, is_default=is_default)
+        strategies = self._strategies(gateway.strategies)
+        built = self._build(gateway, services, environment.result, strategies, is_default=is_default)
         problems = [*self.checker.problems, *environment.result.problems]
         if problems:
             raise ConfigProblems(problems)
@@ -105,6 +111,7 @@ class _Loader:
             warnings=(*self._warnings, *environment.result.warnings, *built.warnings),
             config_path="" if file is None else str(file),
             secrets=frozenset(self.checker.secrets),
+            strategies=strategies,
         )
 
     # -- reading -------------------------------------------------------------------------------
@@ -288,6 +295,7 @@ class _Loader:
         plain = {name: getattr(keys, name) for name in GatewayKeys.model_fields}
         plain |= {"on_exit": OnExit(keys.on_exit), "orphan_policy": OnExit(keys.orphan_policy)}
         plain["state_dir"] = self._state_dir(keys.state_dir)
+        plain["strategies"] = str(self._base / os.path.expanduser(keys.strategies))
         plain["database_url"] = self._database_url(keys.database_url)
         if keys.tls is not None:
             plain["tls"] = tls = with_paths(keys.tls, self._base)
@@ -323,13 +331,19 @@ class _Loader:
         gateway: GatewaySettings,
         services: Mapping[str, dict[str, Node]],
         found: FromEnvironment,
+        strategies: Strategies,
         *,
         is_default: bool,
     ) -> Builder:
         own = Own(gateway.host, gateway.port, frozenset({socket.gethostname().lower()}))
         texts = {name: str(node.value) for name, node in self._variables.items()}
         around = Around(
-            engines=self._engines, which=self._which, environ=texts, own=own, on_exit=gateway.on_exit
+            engines=self._engines,
+            which=self._which,
+            environ=texts,
+            own=own,
+            on_exit=gateway.on_exit,
+            strategies=strategies,
         )
         builder = Builder(self.checker, around)
         for name, node in self._own_addresses(found, own):

@@ -13,16 +13,19 @@ from typing import Annotated, Final
 
 from hestia.config.busy import AddressOrCommand
 from hestia.config.gateway import GatewayKeys
-from hestia.config.keys import Keys, key, kind_of, spellings
+from hestia.config.instances import EXAMPLE
+from hestia.config.keys import EngineKeys, Keys, key, kind_of, spellings
 from hestia.config.rules import CorsKeys, HeadersKeys, Nested, NoWakeKeys
 from hestia.config.sizes import Size
 from hestia.config.values import (
     Address,
+    AnyMapping,
     Duration,
     Flag,
     HostHeaderText,
     HostName,
     Many,
+    Mappings,
     Real,
     Text,
     Whole,
@@ -75,12 +78,8 @@ class BackoffKeys(Keys):
     )
 
 
-class EngineKeys(Keys):
-    """`engine` of a service: `type`, and beside it the options of that engine."""
-
-    type: Annotated[str, Text("the name of an engine, such as process")] = key(
-        "none", "Who starts and stops the service. `none`: somebody else."
-    )
+class RoutingKeys(Keys):
+    """`routing` of a service: the strategy's own keys."""
 
 
 class ServiceKeys(Keys):
@@ -106,6 +105,25 @@ class ServiceKeys(Keys):
         "Who starts and stops the service: a mapping with `type` and that engine's options.",
         example={"type": "process", "command": ["my-server", "--port", "{port}"]},
         shown="{type: none} (`ollama`: process, if the program is on the PATH)",
+    )
+    instances: Annotated[tuple[object, ...], Mappings(AnyMapping(), EXAMPLE)] = key(
+        (),
+        "Several copies of the service, see [below](#several-instances). `base_url` beside them is one more, "
+        "used when nothing else fits.",
+        example=[{"url": "http://llm-a:8000", "weight": 2}, {"url": "http://llm-b:8000"}],
+    )
+    strategy: Annotated[str, Text("the name of a strategy, such as load_balancer")] = key(
+        "",
+        "Which instance serves a request: `load_balancer`, `model_router`, or one of your own; see "
+        "[strategies](strategies.md).",
+        example="load_balancer",
+        shown="none: the first that is hot, in their order",
+    )
+    routing: RoutingKeys | None = key(
+        None,
+        "Options of the strategy, see [strategies](strategies.md).",
+        example={"method": "least_in_flight"},
+        shown="the defaults of the strategy",
     )
     machine: Annotated[str, Text("the name of a machine")] = key(
         str(LOCAL), "Where the service runs; only `local` for now."
@@ -186,6 +204,7 @@ class ServiceKeys(Keys):
     appear_timeout: Annotated[float, Duration(least=0.0)] = key(
         _SERVICE.appear_timeout,
         "Engine none: how long a request waits for somebody else to start the service.",
+        shown="10s; with several instances 1s, for each that is asked",
     )
     stable_after: Annotated[float, Duration(least=0.0)] = key(
         _SERVICE.stable_after,

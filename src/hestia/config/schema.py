@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hestia.config.ids import ID
+from hestia.config.instances import InstanceKeys
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
 from hestia.config.rules import Nested, plain
 from hestia.config.values import Duration, Many, Schema, duration_text
@@ -23,10 +24,14 @@ _SECRET: Schema = {
 }
 
 
-def json_schema(engines: Mapping[str, type[BaseModel]]) -> Schema:
-    """The schema of a file that uses these engines."""
+def json_schema(
+    engines: Mapping[str, type[BaseModel]], strategies: Mapping[str, type[BaseModel]] = {}
+) -> Schema:
+    """The schema of a file that uses these engines and strategies: name → model of the options."""
     service = _mapping(ServiceKeys)
     service["properties"]["engine"] = _engine(engines)
+    service["properties"]["instances"]["anyOf"][0]["items"] = _item(engines)
+    service["properties"]["routing"] = _routing(strategies)
     service["properties"]["restart_backoff"] = {
         **_mapping(BackoffKeys),
         "description": ServiceKeys.model_fields["restart_backoff"].description,
@@ -91,6 +96,24 @@ def _about(field: FieldInfo) -> Schema:
     if field.examples:
         about["examples"] = field.examples
     return about
+
+
+def _item(engines: Mapping[str, type[BaseModel]]) -> Schema:
+    """One of `instances`."""
+    item = _mapping(InstanceKeys)
+    item["properties"]["engine"] = _engine(engines)
+    return item
+
+
+def _routing(strategies: Mapping[str, type[BaseModel]]) -> Schema:
+    """The options of whichever strategy it is; the key beside it says which."""
+    alternatives = []
+    for model in strategies.values():
+        options = model.model_json_schema()
+        options.pop("title", None)
+        alternatives.append(_inline(options, options.pop("$defs", {})))
+    about: Schema = {"description": ServiceKeys.model_fields["routing"].description}
+    return {**about, **({"anyOf": alternatives} if alternatives else {"type": "object"})}
 
 
 def _engine(engines: Mapping[str, type[BaseModel]]) -> Schema:

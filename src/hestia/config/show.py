@@ -15,6 +15,7 @@ from hestia.config.busy import written
 from hestia.config.errors import blot, is_secret_name
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
 from hestia.config.rules import Nested, plain
+from hestia.config.several import MAIN
 from hestia.config.sizes import Size, size_text
 from hestia.config.values import Duration, duration_text
 from hestia.core.model import BusyProbe, InstanceSettings, ServiceSettings, Settings
@@ -47,10 +48,15 @@ def _gateway_rows(settings: Settings) -> Iterator[Row]:
 
 
 def _service_rows(settings: Settings, service: ServiceSettings) -> Iterator[Row]:
-    path, instance = f"services.{service.id}", service.instances[0]
+    path, instance = f"services.{service.id}", service.instances[-1]
+    main = next((one for one in service.instances if one.id == MAIN), None)
     for name in ServiceKeys.model_fields:
         key = f"{path}.{name}"
-        if name == "engine":
+        if name in ("instances", "routing", "strategy"):
+            yield from _routing_rows(settings, service, name, key)
+        elif name == "base_url" and main is None:
+            yield Row(key, "", _DEFAULT)
+        elif name == "engine":
             yield from _engine_rows(settings, instance, key)
         elif name == "restart_backoff":
             for part in BackoffKeys.model_fields:
@@ -62,6 +68,39 @@ def _service_rows(settings: Settings, service: ServiceSettings) -> Iterator[Row]
         else:
             holder = instance if name in ("base_url", "health_url", "warmup", "machine") else service
             yield _row(settings, key, getattr(holder, name), ServiceKeys, name)
+
+
+def _routing_rows(settings: Settings, service: ServiceSettings, name: str, key: str) -> Iterator[Row]:
+    """Strategy, its options and the instances, as they are used."""
+    strategy = service.strategy
+    source = settings.sources.get(key, _DEFAULT)
+    if name == "strategy":
+        yield Row(key, strategy.name if strategy is not None else "", source, source != _DEFAULT)
+    elif name == "routing":
+        options = strategy.options if strategy is not None else None
+        shown = options.model_dump(mode="json") if isinstance(options, BaseModel) else {}
+        yield Row(key, _hidden(settings, key, shown), source, source != _DEFAULT)
+    else:
+        several = [one for one in service.instances if one.id != MAIN]
+        yield Row(key, [_instance(settings, one) for one in several], source, source != _DEFAULT)
+
+
+def _instance(settings: Settings, one: InstanceSettings) -> dict[str, object]:
+    options = one.options.model_dump(mode="json") if isinstance(one.options, BaseModel) else {}
+    return {
+        "name": str(one.id),
+        "url": blot(one.base_url),
+        "health_url": blot(one.health_url),
+        "weight": one.weight,
+        "region": one.region,
+        "models": list(one.models),
+        "machine": str(one.machine),
+        "warmup": duration_text(one.warmup),
+        "engine": {
+            "type": one.engine,
+            **{name: _hidden(settings, name, value) for name, value in options.items()},
+        },
+    }
 
 
 def _engine_rows(settings: Settings, instance: InstanceSettings, key: str) -> Iterator[Row]:

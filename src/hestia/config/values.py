@@ -363,6 +363,23 @@ class FieldName(Kind):
 
 
 @dataclass(frozen=True)
+class AnyMapping(Kind):
+    """A mapping whose keys are checked elsewhere."""
+
+    @property
+    def words(self) -> str:
+        return "a mapping"
+
+    def read(self, value: object) -> object:
+        if not isinstance(value, dict):
+            raise self.wrong()
+        return value
+
+    def schema(self) -> Schema:
+        return {"type": "object"}
+
+
+@dataclass(frozen=True)
 class Many(Kind):
     """A list of one kind, each value once; the order is kept."""
 
@@ -380,6 +397,20 @@ class Many(Kind):
 
     def schema(self) -> Schema:
         return {"type": "array", "items": self.item.schema()}
+
+
+@dataclass(frozen=True)
+class Mappings(Many):
+    """A list of mappings whose keys are checked elsewhere."""
+
+    @property
+    def words(self) -> str:
+        return f"a list of mappings: {self.example}"
+
+    def read(self, value: object) -> tuple[object, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"a list: {self.example}")
+        return tuple(self.item.read(one) for one in value)
 
 
 def duration_text(seconds: float) -> str:

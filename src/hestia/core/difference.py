@@ -12,7 +12,15 @@ from hestia.core.model import GatewaySettings, ServiceId, Settings
 
 # Keys of the gateway that are read again and again; every other one needs a restart.
 LIVE: Final = frozenset(
-    {"log_level", "allowed_hosts", "trusted_proxies", "identity_headers", "on_exit", "orphan_policy"}
+    {
+        "log_level",
+        "allowed_hosts",
+        "trusted_proxies",
+        "identity_headers",
+        "on_exit",
+        "orphan_policy",
+        "strategies",
+    }
 )
 
 

@@ -62,6 +62,12 @@ class InternalError(HestiaError):
     """A bug in Hestia, seen at one of the three boundaries."""
 
 
+class StrategyRefused(HestiaError):
+    """A strategy named something that is no instance of its service (SS-06)."""
+
+    code = "strategy_error"
+
+
 class ConfigError(HestiaError):
     """The configuration cannot be used. `config.errors` carries the list with places."""
 

@@ -10,10 +10,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NewType
+from typing import TYPE_CHECKING, Final, NewType
 
 from hestia.core.calendar import Window
 from hestia.core.rules import Cors, Headers, NoWake, Rules, Underscores
+
+if TYPE_CHECKING:
+    from hestia.core.strategy import Strategies, StrategySettings
 
 ServiceId = NewType("ServiceId", str)
 InstanceId = NewType("InstanceId", str)
@@ -153,6 +156,7 @@ class InstanceSettings:
     base_url: may hold `{port}`; the engine fills it in per generation.
     options: the engine's own typed model; opaque to everybody but the engine.
     options_hash: changes when a running instance no longer matches its configuration.
+    weight, region, models: for strategies. is_last: the `base_url` beside `instances`.
     """
 
     id: InstanceId
@@ -163,6 +167,10 @@ class InstanceSettings:
     engine: str = "none"
     options: object = None
     options_hash: str = ""
+    weight: float = 1.0
+    region: str = ""
+    models: tuple[str, ...] = ()
+    is_last: bool = False
 
     @property
     def managed(self) -> bool:
@@ -218,10 +226,16 @@ class ServiceSettings:
     tls_verify: bool = True
     restart_backoff: Backoff = field(default_factory=Backoff)
     on_exit: OnExit = OnExit.KEEP
+    strategy: StrategySettings | None = None
     rules: Rules | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rules", Rules.of(self))
+
+    @property
+    def tries(self) -> int:
+        """Further attempts that a request may make: `retry_count`, and one on each other instance."""
+        return self.retry_count + max(0, len(self.instances) - 1)
 
     @property
     def wait_limit(self) -> float:
@@ -268,6 +282,7 @@ class GatewaySettings:
     identity_headers: tuple[str, ...] = ()
     state_dir: str = ""
     database_url: str = ""  # "" is `hestia.db` in the state folder
+    strategies: str = "strategies"  # folder of the user's own
     retention: Retention = field(default_factory=Retention)
     start_without_store: bool = False
     on_exit: OnExit = OnExit.KEEP  # of services that say nothing about it
@@ -283,6 +298,7 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     config_path: str = ""  # "" when there is no file
+    strategies: Strategies | None = None  # all that there are, used or not
     secrets: frozenset[str] = field(default=frozenset(), repr=False)  # texts that nobody is to see
 
     def engines(self) -> set[str]:

@@ -18,7 +18,8 @@ Outcome = Lease | HestiaError
 class Waiter:
     """A request without a lease. `on_outcome` is called exactly once, unless the waiter left before.
 
-    candidates: instances it may use, best first. failed: those that failed it, with the reason.
+    candidates: instances it may use, best first. then: those it may use when none of these can be hoped for
+    any more. failed: those that failed it, with the reason.
     deadline: loop-clock seconds. number: place of arrival in the service, never reused. quiet: it starts
     nothing and keeps nothing up (CQ-11).
     """
@@ -34,6 +35,7 @@ class Waiter:
         "quiet",
         "request_id",
         "settled",
+        "then",
     )
 
     def __init__(
@@ -45,8 +47,10 @@ class Waiter:
         deadline: float,
         request_id: str = "",
         quiet: bool = False,
+        then: tuple[InstanceId, ...] = (),
     ) -> None:
         self.candidates = candidates
+        self.then = then
         self.quiet = quiet
         self.on_outcome = on_outcome
         self.arrived = arrived
@@ -56,6 +60,13 @@ class Waiter:
         self.settled = False
         self.left = False  # its client is gone; a lease granted in that very tick goes back
         self.number = 0
+
+    def widen(self) -> bool:
+        """Let it use the next ones as well, at its place in the queue (QF-01). False: there are none."""
+        if not self.then:
+            return False
+        self.candidates, self.then = self.candidates + self.then, ()
+        return True
 
     def __repr__(self) -> str:
         return f"<Waiter {self.number} {self.request_id or '-'} candidates={','.join(self.candidates)}>"

@@ -75,6 +75,7 @@ def change(steps: Steps, record: ServiceRecord, settings: ServiceSettings, now: 
             EndpointClosed(slot.use.key) for slot in record.slots.values() if slot.use is not None
         ]
     for waiter in record.queue:
+        waiter.then = tuple(name for name in waiter.then if name in wanted)
         waiter.candidates = tuple(name for name in waiter.candidates if name in wanted) or record.default
     for slot in record.slots.values():
         if slot.awaiting and slot.state is State.STARTING:  # it may need others now

@@ -11,8 +11,8 @@ from typing import NamedTuple
 class Step(NamedTuple):
     """Something on the way of a request that did not go straight through. Instants are loop-clock seconds.
 
-    what: `queued`, `granted`, `knock` (nobody listens yet), `failed` (an attempt), `stale` (its pooled
-    connection had ended), `fallback`,
+    what: `chosen` (its strategy ranked the instances), `queued`, `granted`, `knock` (nobody listens yet),
+    `failed` (an attempt), `stale` (its pooled connection had ended), `fallback`,
     `kept` (the service's last answer is passed on after all), `refused`, `end`. leased, connected, head: of
     the attempt, 0.0 where it did not get there. ahead: who waited before it. text, remedy: why, in words.
     """

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from hestia.core.errors import ServiceNotFound, UnknownHost
-from hestia.core.model import ServiceId, ServiceSettings
+from hestia.core.model import InstanceId, ServiceId, ServiceSettings
 
 PREFIX: Final = b"/services/"
 _ID: Final = re.compile(rb"[a-z0-9][a-z0-9_-]{0,62}")
@@ -53,6 +53,22 @@ class Match:
         self.route = route
         self.target = target
         self.bare = bare
+
+
+class RoutedMatch(Match):
+    """A match whose instances a strategy ranks, so that services without one carry nothing of it.
+
+    order: those that may serve, best first; empty until they are ranked. then: for when all of these failed.
+    stick: the line of the answer's head by which the client comes back to an instance, by instance.
+    """
+
+    __slots__ = ("order", "stick", "then")
+
+    def __init__(self, found: Match) -> None:
+        super().__init__(found.kind, found.route, found.target)
+        self.order: tuple[InstanceId, ...] = ()
+        self.then: tuple[InstanceId, ...] = ()
+        self.stick: Mapping[InstanceId, bytes] | None = None
 
 
 class RouteTable:

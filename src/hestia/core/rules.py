@@ -88,6 +88,8 @@ class Said(Protocol):
     def max_body(self) -> int | None: ...
     @property
     def underscore_headers(self) -> Underscores: ...
+    @property
+    def strategy(self) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ class Glob:
 class Rules:
     """Everything a service says about single requests, as the data path looks at it.
 
-    max_body: bytes of a request body, `math.inf` without limit. origins: lower-case.
+    max_body: bytes of a request body, `math.inf` without limit. origins: lower-case. routed: a strategy
+    says which instance serves.
     """
 
     no_wake: tuple[Glob, ...] = ()
@@ -144,6 +147,7 @@ class Rules:
     origins: frozenset[bytes] = frozenset()
     max_body: float = math.inf
     underscores: Underscores = Underscores.KEEP
+    routed: bool = False
 
     @classmethod
     def of(cls, said: Said) -> Rules | None:
@@ -156,6 +160,7 @@ class Rules:
             origins=frozenset(one.encode() for one in said.cors.origins) if said.cors else frozenset(),
             max_body=math.inf if said.max_body is None else said.max_body,
             underscores=said.underscore_headers,
+            routed=said.strategy is not None,
         )
         return None if rules == cls() else rules
 

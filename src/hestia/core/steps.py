@@ -88,6 +88,8 @@ class Steps:
         slots = [record.slots[name] for name in waiter.candidates]
         if any(slot.hoped_for(now) for slot in slots):
             return None
+        if waiter.widen():
+            return self.hopeless(record, waiter, now)
         return reasons.not_now(slots[0], now)
 
     def demand(self, record: ServiceRecord, waiter: Waiter, now: float) -> None:
@@ -103,6 +105,9 @@ class Steps:
         if ready:  # who had no turn in this episode comes first (FB-07)
             slot = min(ready, key=lambda slot: slot.tried_at(record.episode))
             self.begin(slot, now, cause="demand", actor=waiter.request_id)
+            return
+        if waiter.widen():  # rather than to wait until one may be tried again
+            self.demand(record, waiter, now)
             return
         hoped = [slot for slot in slots if slot.hoped_for(now)]
         if hoped:
@@ -241,7 +246,8 @@ class Steps:
             case Do.COUNT_FAILURE:
                 permanent = isinstance(record.error, EngineRefused) and record.error.permanent
                 policy = slot.service.settings.restart_backoff
-                self.set_spent(slot.service, spend(slot.service.spent, now, policy))
+                if slot.settings.managed or len(slot.service.slots) == 1:  # nobody here started it
+                    self.set_spent(slot.service, spend(slot.service.spent, now, policy))
                 failed = slot.backoff.failed(now, policy, jitter=self._jitter(), at_once=permanent)
                 self.set_backoff(slot, failed)
                 if record.error is not None and record.error.retry_after is None:
@@ -359,11 +365,13 @@ class Steps:
     def _fail_waiters(self, slot: Slot, error: HestiaError, now: float) -> None:
         """Everybody whom this instance failed: on to the next candidate, or the one error for all (SF-10)."""
         record = slot.service
-        spent = record.episode_starts >= EPISODE_STARTS
+        spent = record.episode_starts >= max(EPISODE_STARTS, len(record.slots))
         for waiter in record.queue:
             if slot.record.id not in waiter.candidates:
                 continue
             waiter.failed[slot.record.id] = error
+            if not any(other.under_way for other in record.open_to(waiter)) and spent:
+                waiter.widen()
             if spent and not any(other.under_way for other in record.open_to(waiter)):
                 self.refuse(record, waiter, error)  # no further start for this episode (FB-04)
             else:

@@ -251,6 +251,8 @@ class World:
         record = self.service(service)
         self._not_retired(record)
         waiter.candidates = record.known(waiter.candidates) or record.default
+        if waiter.then:
+            waiter.then = record.known(waiter.then)
         if len(record.queue) >= record.settings.queue_size:
             raise reasons.queue_full(record, now)
         if (refusal := self._steps.hopeless(record, waiter, now)) is not None:
@@ -310,6 +312,16 @@ class World:
         self._steps.set_backoff(slot, slot.backoff.forgiven())
         self._steps.set_spent(record, ())
         self._steps.begin(slot, now, cause=cause, actor=actor)
+        return self._steps.take()
+
+    def spill_over(self, service: ServiceId, instance: InstanceId, now: float, *, actor: str) -> list[Effect]:
+        """A strategy wants one more instance beside those that serve; nothing while a start is under way
+        (SF-16), or where it may not be started now. Raises ServiceNotFound, InstanceNotFound."""
+        slot = self.slot(service, instance)
+        record = slot.service
+        busy = any(one.state is State.STARTING for one in record.slots.values())
+        if not (busy or record.retired) and slot.may_begin(now):
+            self._steps.begin(slot, now, cause="spill_over", actor=actor)
         return self._steps.take()
 
     def stop(

@@ -138,15 +138,29 @@ class Attempts(Resorts):
         if lease is None:
             self._give_up(both(self._fallback, error) if self._fallback is not None else error)
             return
-        if error.cause == "refused" and clock() - lease.use.hot_since < REFUSED_AFTER_HOT:
+        fresh = error.cause == "refused" and clock() - lease.use.hot_since < REFUSED_AFTER_HOT
+        if fresh and not self._another_serves(lease):
             self._attempts -= 1
             if self._steps is None or self._steps[-1].what != "knock":
                 self._note("knock", text=error.detail)
             self._timer = self._path.later(REFUSED_PAUSE, self._knock)
             return
+        self._blame()
         self._path.leases.connect_failed(lease, error)
         if not self._once_more(Failure.UNSENT, error):
             self._give_up(error)
+
+    def _another_serves(self, lease: Lease) -> bool:
+        """Whether another instance could take the request now, so that nobody has to knock again."""
+        slots = lease.use.owner.service.slots
+        if len(slots) == 1:
+            return False
+        fit = self._candidates()
+        return any(
+            slot.use is not None and slot.use is not lease.use and slot.use.room
+            for name, slot in slots.items()
+            if (fit is None or name in fit) and name not in self._failed
+        )
 
     def _knock(self) -> None:
         """The listener of a fresh start may lag behind its probe."""
@@ -237,6 +251,8 @@ class Attempts(Resorts):
             self._cut("upstream", error.code)
             return
         failure = Failure.STALE if self.reused else Failure.BROKEN
+        if failure is Failure.BROKEN:
+            self._blame()
         if not (clean and self._once_more(failure, error)):
             self._give_up(error)
 
@@ -244,6 +260,8 @@ class Attempts(Resorts):
         """Whether an answer of 400 or more is put aside, because the request is sent again; it is kept in
         case that no other comes (RF-07)."""
         lease, route, connection, upstream = self._lease, self._route(), self._connection, self._upstream
+        if head.status >= 500:
+            self._blame(head.status)
         if lease is None or route is None or connection is None or upstream is None:
             return False
         failure = retry.status_failure(head.status, route.settings, warm=lease.use.warm)

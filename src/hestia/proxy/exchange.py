@@ -33,7 +33,7 @@ from hestia.core.rules import Rules, Underscores
 from hestia.http1.framing import UNTIL_CLOSE
 from hestia.http1.heads import Field, Request, Response
 from hestia.proxy import rewrite, splice
-from hestia.proxy.attempts import Attempts
+from hestia.proxy.chosen import Chosen
 from hestia.proxy.relay import NEVER, too_large
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from hestia.proxy.service import DataPath
 
 
-class Exchange(Attempts):
+class Exchange(Chosen):
     """One request on its way; see the module docstring for the walk."""
 
     __slots__ = ("_waiter",)
@@ -67,6 +67,9 @@ class Exchange(Attempts):
                 return
             if match.route.settings.rules is not None:
                 self._obey(match.route.settings.rules, match)
+                if match.route.settings.rules.routed:
+                    self._choose(match, match.route)
+                    return
             lease = self._path.leases.acquire_nowait(match.route.service)
             if lease is not None:
                 self._leased(lease, self.started)
@@ -108,7 +111,8 @@ class Exchange(Attempts):
         match = self._match
         assert match is not None
         assert match.route is not None
-        if self._path.waiting.answer_instead(self, match.route):
+        candidates = self._candidates()
+        if self._path.waiting.answer_instead(self, match.route, candidates):
             return
         settings = match.route.settings
         limit = self.started + settings.wait_limit
@@ -116,10 +120,11 @@ class Exchange(Attempts):
         waiter = self._path.leases.wait(
             match.route.service,
             self._granted,
-            candidates=self._candidates(),
+            candidates=candidates,
             deadline=limit,
             request_id=self.request_id,
             quiet=self.quiet,
+            then=self._next_candidates(candidates),
         )
         if not waiter.settled:
             self._waiter = waiter
@@ -147,6 +152,9 @@ class Exchange(Attempts):
     def body_timeout(self) -> None:
         """The client has sent nothing for its time, or was not read: then it is not the one to blame."""
         connection = self._connection
+        if self._is_looking():
+            self.body_failed(RequestTimeout("The rest of the request's body did not arrive within 60 s."))
+            return
         if connection is None or self._unwanted:
             return  # `_connected` awaits it again; or nobody needs it, and the answer has limits of its own
         if not connection.writable:

@@ -117,6 +117,18 @@ class Relay(Noted):
         """No further attempt: the last answer of the service, if it gave one; else `fail`."""
 
     @abstractmethod
+    def _spooled_more(self, data: bytes) -> None:
+        """A piece of the body came while there is no connection; it is in the spool."""
+
+    @abstractmethod
+    def _body_is_here(self) -> None:
+        """The body ended while there is no connection."""
+
+    @abstractmethod
+    def _mark_instance(self, head: Response) -> None:
+        """Let the client come back to the same instance, where the strategy wants that."""
+
+    @abstractmethod
     def fail(self, error: HestiaError, *, keep: bool = True) -> None:
         """Answer with a problem, or truncate what has begun."""
 
@@ -150,6 +162,7 @@ class Relay(Noted):
             self._to_spool(data)
             if self._spooled >= SPOOL_LIMIT:
                 self._client.pause()
+            self._spooled_more(data)
             return
         if self._copy is not None:
             self._copy.add(data)
@@ -168,7 +181,9 @@ class Relay(Noted):
             return
         self._end_of_body = True
         connection = self._connection
-        if connection is not None and not self._unwanted:
+        if connection is None:
+            self._body_is_here()
+        elif not self._unwanted:
             if self.request.length == CHUNKED:
                 connection.write(LAST_CHUNK)
             connection.request_done = True
@@ -213,8 +228,11 @@ class Relay(Noted):
             return
         if head.status >= 400 and self._discards(head):
             return
-        if self._rules is not None and self._rules.response is not None:
-            rewrite.edit(head, self._rules.response)
+        if self._rules is not None:
+            if self._rules.response is not None:
+                rewrite.edit(head, self._rules.response)
+            if self._rules.routed:
+                self._mark_instance(head)
         if head.status == 101 or self._upgrade:
             self._upgrade_head(head)
             if head.status == 101:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from hestia.core.errors import EngineError, HestiaError, StartError, StoreUnavailable, UpstreamError
 from hestia.core.lease import Lease
 from hestia.core.model import InstanceId
-from hestia.core.routing import Route
+from hestia.core.routing import Route, RoutedMatch
 from hestia.proxy.relay import NEVER, Relay
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ class Resorts(Relay):
             self._failed.clear()
         self._lease = None
         self._path.release(lease)
+
+    def _blame(self, status: int = 0) -> None:
+        """Tell the strategy that its instance failed. status: of its answer, 0 where it gave none."""
+        lease, match = self._lease, self._match
+        if lease is not None and isinstance(match, RoutedMatch) and match.route is not None:
+            self._path.choosers.failed(match.route.service, lease.use, status)
 
     def _rewind(self) -> None:
         """The next attempt begins with the same body, and its waits have deadlines of their own (CQ-08)."""

@@ -68,7 +68,7 @@ def verdict(
 def may_follow(settings: ServiceSettings, *, idempotent: bool, attempts: int, has_fallback: bool) -> bool:
     """Whether anything that becomes of a request on a new connection lets it be sent again. idempotent: else
     it has a key. attempts: made so far, that one included. has_fallback: there is one, not asked yet."""
-    if attempts <= settings.retry_count:
+    if attempts <= settings.tries:
         if attempts <= 1:
             return True
         statuses = settings.retry_on_warmup or bool(settings.retry_on_status)
@@ -98,8 +98,9 @@ def pause(settings: ServiceSettings, *, ended: bool, chance: float) -> float:
 
 
 def may_go_on(settings: ServiceSettings, *, attempts: int, at: float, started: float) -> bool:
-    """Whether one more attempt at loop-clock second `at` is within `retry_count` and the request's time."""
-    return attempts <= settings.retry_count and at - started <= settings.wait_limit
+    """Whether one more attempt at loop-clock second `at` is within `retry_count` (and one more for each
+    further instance) and the request's time."""
+    return attempts <= settings.tries and at - started <= settings.wait_limit
 
 
 class Budget:

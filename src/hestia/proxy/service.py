@@ -41,6 +41,7 @@ from hestia.http1.heads import Field, Request
 from hestia.http1.pool import Pool
 from hestia.problems import render
 from hestia.proxy.buffers import Buffers
+from hestia.proxy.choosing import Choosers
 from hestia.proxy.exchange import Exchange
 from hestia.proxy.retry import Budget
 from hestia.proxy.rewrite import Upstream
@@ -73,6 +74,7 @@ class Leases(Starter, Protocol):
         deadline: float,
         request_id: str = "",
         quiet: bool = False,
+        then: tuple[InstanceId, ...] = (),
     ) -> Waiter: ...
     def leave(self, service: ServiceId, waiter: Waiter) -> None: ...
     def released(self, lease: Lease) -> None: ...
@@ -88,7 +90,7 @@ class DataPath:
     client (the bridge, the dispatcher). seal: gives a line for the head of each own answer; it gets the body
     that a HEAD is not sent. is_full: whether no further connection to a service may be opened (LI-14).
     own_port: behind the port of the one service that the settings have. budgets: of further attempts, one for
-    each service, whichever port its requests come in by.
+    each service, whichever port its requests come in by. choosers: the strategies, likewise.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class DataPath:
         control: Endpoint,
         on_done: Callable[[RequestRecord], None],
         clock: Callable[[], float],
+        choosers: Choosers,
         buffers: Buffers | None = None,
         pseudonym: str = "hestia",
         trust_unix: bool = False,
@@ -111,6 +114,7 @@ class DataPath:
         self.leases = leases
         self.pool = pool
         self.clock = clock
+        self.choosers = choosers
         self.is_full = is_full
         self._own_port = own_port
         self.waiting = Waiting(leases)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from hestia.access.origin import is_cross_site_subresource
 from hestia.core import reasons
 from hestia.core.errors import AlreadyRunning, CrossSiteWake, QueueTimeout
-from hestia.core.model import OnCold, ServiceId
+from hestia.core.model import InstanceId, OnCold, ServiceId
 from hestia.core.routing import Route
 from hestia.http1.fields import tokens
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Starter(Protocol):
     """What the gateway offers here."""
 
-    def start(self, service: ServiceId, *, actor: str) -> None: ...
-    def is_cold(self, service: ServiceId) -> bool: ...
+    def start(self, service: ServiceId, *, actor: str, instance: InstanceId | None = None) -> None: ...
+    def is_cold(self, service: ServiceId, candidates: tuple[InstanceId, ...] | None = None) -> bool: ...
     def estimate(self, service: ServiceId) -> float | None: ...
     def queued(self, service: ServiceId) -> int: ...
 
@@ -36,11 +36,15 @@ class Waiting:
     def __init__(self, starter: Starter) -> None:
         self._starter = starter
 
-    def answer_instead(self, exchange: Exchange, route: Route) -> bool:
-        """True when the request was answered here. Raises what it is refused with."""
+    def answer_instead(
+        self, exchange: Exchange, route: Route, candidates: tuple[InstanceId, ...] | None
+    ) -> bool:
+        """True when the request was answered here. candidates: as for the queue. Raises what it is refused
+        with."""
         request, service = exchange.request, route.service
-        if not self._starter.is_cold(service):
+        if not self._starter.is_cold(service, candidates):
             return False
+        first = candidates[0] if candidates else None
         if exchange.quiet:
             raise reasons.dormant(service, retry_after=self._starter.estimate(service))
         rules = route.settings.rules
@@ -52,11 +56,11 @@ class Waiting:
                 service_id=service,
             )
         if _prefers_async(request.get(b"prefer")):
-            self._begin(service, exchange)
+            self._begin(service, exchange, first)
             self._accepted(exchange, service)
             return True
         if route.settings.on_cold is OnCold.REJECT:
-            self._begin(service, exchange)
+            self._begin(service, exchange, first)
             estimate = self._starter.estimate(service)
             about = f"about {estimate:.0f} s" if estimate is not None else "the time is not known yet"
             raise QueueTimeout(
@@ -68,9 +72,9 @@ class Waiting:
             )
         return False
 
-    def _begin(self, service: ServiceId, exchange: Exchange) -> None:
+    def _begin(self, service: ServiceId, exchange: Exchange, instance: InstanceId | None) -> None:
         try:
-            self._starter.start(service, actor=exchange.request_id)
+            self._starter.start(service, actor=exchange.request_id, instance=instance)
         except AlreadyRunning:
             return
 

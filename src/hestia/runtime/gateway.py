@@ -28,16 +28,19 @@ from hestia.core.lifecycle import State
 from hestia.core.model import GatewayId, InstanceId, InstanceKey, ServiceId, Settings
 from hestia.core.ports import Engine, Memory, Recorder, Store
 from hestia.core.queue import Outcome, Waiter
+from hestia.core.records import ServiceRecord
 from hestia.core.secrets import Secrets
+from hestia.core.urls import fill_port, uses_port_mark
 from hestia.core.world import World
 from hestia.runtime.ending import Ending
 from hestia.runtime.held import InUse, hold, in_use
 from hestia.runtime.history import History
 from hestia.runtime.memory import error_of, failed_at, place_of, stages_of
 from hestia.runtime.performer import Performer
+from hestia.runtime.probes import ask, target_for
 from hestia.runtime.progress import Progress
 from hestia.runtime.reconcile import Watcher
-from hestia.runtime.starts import StartJob
+from hestia.runtime.starts import LOOK_TIMEOUT, StartJob
 from hestia.runtime.status import Health, ServiceStatus
 from hestia.runtime.sweep import Sweep
 from hestia.runtime.tasks import Tasks
@@ -195,11 +198,13 @@ class Gateway:
         deadline: float,
         request_id: str = "",
         quiet: bool = False,
+        then: tuple[InstanceId, ...] = (),
     ) -> Waiter:
         """Queue for a lease; appearing here is demand. `on_outcome` may be called before this returns.
 
-        deadline: loop-clock seconds. quiet: it is no demand, and is refused while nothing is hot. Raises
-        AdmissionError or StartError where waiting is no use.
+        deadline: loop-clock seconds. quiet: it is no demand, and is refused while nothing is hot. then: what
+        it may use when none of the candidates can be hoped for. Raises AdmissionError or StartError where
+        waiting is no use.
         """
         if self._draining:
             raise self._going_down(service)
@@ -210,6 +215,7 @@ class Gateway:
             deadline=deadline,
             request_id=request_id,
             quiet=quiet,
+            then=then,
         )
         try:
             self._perform(self.world.join(service, waiter, self._clock()))
@@ -218,9 +224,38 @@ class Gateway:
             raise
         return waiter
 
-    def is_cold(self, service: ServiceId) -> bool:
-        """Whether no instance is hot. Raises ServiceNotFound."""
-        return not any(slot.state is State.HOT for slot in self.world.service(service).slots.values())
+    def is_cold(self, service: ServiceId, candidates: tuple[InstanceId, ...] | None = None) -> bool:
+        """Whether no instance (or none of these) is hot. Raises ServiceNotFound."""
+        slots = self.world.service(service).slots
+        return not any(
+            slot.state is State.HOT for name, slot in slots.items() if not candidates or name in candidates
+        )
+
+    def record(self, service: ServiceId) -> ServiceRecord | None:
+        """The record of a service, for those who look and change nothing."""
+        return self.world.services.get(service)
+
+    def spill_over(self, service: ServiceId, instance: InstanceId, *, actor: str) -> None:
+        """Start one more instance because a strategy says so, unless one starts already (SF-16)."""
+        if not self._draining:
+            self._perform(self.world.spill_over(service, instance, self._clock(), actor=actor))
+
+    async def answers(self, service: ServiceId, instance: InstanceId) -> bool:
+        """Probe an instance that is hot. False: it is not there, or not ready."""
+        record = self.world.services.get(service)
+        slot = record.slots.get(instance) if record is not None else None
+        if slot is None or slot.record.endpoint is None or self._draining:
+            return False
+        verify, health = slot.service.settings.tls_verify, slot.settings.health_url
+        if uses_port_mark(health):
+            health = fill_port(health, slot.record.endpoint.port)
+        target = target_for(slot.record.endpoint, health, tls_verify=verify)
+        return (await ask(target, timeout=LOOK_TIMEOUT)).ready
+
+    async def look(self, service: ServiceId) -> None:
+        """Find what others started, and what of it is gone (RD-15)."""
+        if not self._draining:
+            await self._watcher.look(service)
 
     def estimate(self, service: ServiceId) -> float | None:
         """Seconds until the service is ready, from earlier starts; None when unknown."""
@@ -276,11 +311,12 @@ class Gateway:
             await asyncio.sleep(0)
         return found
 
-    def start(self, service: ServiceId, *, actor: str) -> None:
+    def start(self, service: ServiceId, *, actor: str, instance: InstanceId | None = None) -> None:
         """Raises ServiceNotFound, AlreadyRunning, GatewayDraining."""
         if self._draining:
             raise self._going_down(service)
-        self._perform(self.world.start(service, self._clock(), cause="api", actor=actor))
+        effects = self.world.start(service, self._clock(), cause="api", actor=actor, instance=instance)
+        self._perform(effects)
 
     async def wait_hot(self, service: ServiceId, *, timeout: float) -> None:
         """Return when the service is hot. timeout in seconds. Raises what a request would be answered."""

@@ -25,6 +25,7 @@ _SIDES: Final = {"client": "the client left", "upstream": "the service broke off
 _STARTS: Final = {
     "demand": "a request",
     "api": "a call of the API",
+    "spill_over": "its strategy, because the others were busy",
     "restart": "a restart",
     "keep_warm": "its keep_warm",
     "calendar": "its keep_warm",
@@ -148,6 +149,8 @@ def _begins(step: Step) -> tuple[str, str, str]:
         case "queued":
             ahead = f"{step.ahead} before it" if step.ahead else "nobody before it"
             return "queue", f"waited for an instance, {ahead}", ""
+        case "chosen":
+            return "connect", f"connecting; chosen by {step.text}", ""
         case "granted":
             return "connect", "connecting", ""
         case "failed":

@@ -12,6 +12,7 @@ from hestia.core.ports import Row
 CAUSES: Final[Mapping[str, str]] = {
     "demand": "a request came",
     "api": "asked for",
+    "spill_over": "its strategy says that the others are busy",
     "restart": "restarted",
     "keep_warm": "keep_warm says so",
     "dependency": "another service needs it",

@@ -56,6 +56,12 @@ FAMILIES: Final = (
     ),
     Family("hestia_retries_total", _C, ("service",), "Further attempts beyond the first of a request."),
     Family("hestia_fallbacks_total", _C, ("service",), "Requests whose last attempt was at fallback_url."),
+    Family(
+        "hestia_strategy_errors_total",
+        _C,
+        ("service", "strategy"),
+        "Requests whose strategy failed, so that the configured order was used.",
+    ),
     Family("hestia_requests_in_flight", _G, ("service",), "Requests and WebSockets that hold an instance."),
     Family("hestia_websockets_open", _G, ("service",), "WebSockets among those in flight."),
     # waiting

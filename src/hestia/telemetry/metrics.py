@@ -23,6 +23,7 @@ from hestia.telemetry.engines import EngineCalls
 from hestia.telemetry.lag import LoopLag
 from hestia.telemetry.lives import Lives
 from hestia.telemetry.numbers import Counter, Histogram
+from hestia.telemetry.strategies import StrategyErrors
 from hestia.telemetry.traffic import NOWHERE, Cell, Traffic
 
 Labels = tuple[str, ...]
@@ -48,6 +49,7 @@ class Metrics:
         self.traffic = Traffic()
         self.lives = Lives(clock)
         self.calls = EngineCalls()
+        self.strategies = StrategyErrors()
         self.lag = LoopLag(interval)
         self.batches = Batches(self.traffic, *readers)
         self._clock = clock
@@ -101,6 +103,7 @@ class Metrics:
             "hestia_retries_total": _alone(traffic.retries),
             "hestia_fallbacks_total": _alone(traffic.fallbacks),
             "hestia_queue_wait_seconds": _alone(traffic.waits),
+            "hestia_strategy_errors_total": list(self.strategies.errors.items()),
         }
 
     def _life(self) -> dict[str, Points]:

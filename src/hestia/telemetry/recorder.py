@@ -86,7 +86,7 @@ class Recorders:
 
 def request_of(row: Row) -> str:
     """Id of the request that caused it, or "": demand names it as actor, the API behind `api:`."""
-    if row.cause == "demand":
+    if row.cause in ("demand", "spill_over"):
         return row.actor
     who, _, request_id = row.actor.partition(":")
     return request_id if who == "api" else ""

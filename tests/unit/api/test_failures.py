@@ -156,7 +156,6 @@ async def test_wrong_method_is_405_with_the_right_one(
         "/v1/metric",
         "/v1/event",
         "/v1/request",
-        "/v1/strategies",
         "/v1/machines",
         "/docs",
         "/redoc",

@@ -41,6 +41,8 @@ CALLS: list[tuple[str, str, str, int, str]] = [
     ("/v1/config/reload", "post", "?x=1", 400, "cold"),
     ("/v1/config/reload", "post", "", 409, "broken"),
     ("/v1/config/reload", "post", "", 413, "large"),
+    ("/v1/strategies", "get", "", 200, "cold"),
+    ("/v1/strategies", "get", "?x=1", 400, "cold"),
     ("/help/errors", "get", "", 200, "cold"),
     ("/help/errors/{code}", "get", "", 200, "cold"),
     ("/help/errors/{code}", "get", "", 404, "nobody"),
@@ -307,7 +309,7 @@ def test_every_call_has_a_name_and_a_description() -> None:
 
 
 def test_calls_of_later_issues_are_absent() -> None:
-    for word in ("strategies", "machines"):
+    for word in ("machines",):
         assert not [path for path in DOCUMENT["paths"] if word in path]
 
 

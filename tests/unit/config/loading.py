@@ -9,7 +9,9 @@ from pathlib import Path
 from hestia.config import ConfigProblems, Problem, Row, effective, load
 from hestia.core.model import ServiceId, ServiceSettings, Settings
 from hestia.engines.registry import load_engines
+from hestia.strategies.registry import Finder
 
+FINDER = Finder()
 ENGINES = {name: plugin.Options for name, plugin in load_engines().items()}
 
 
@@ -46,6 +48,7 @@ class Loader:
             cwd=str(self.folder),
             overrides=overrides,
             engines=ENGINES,
+            strategies=FINDER,
             which=lambda name: f"/usr/bin/{name}" if name in self.programs else None,
         )
 

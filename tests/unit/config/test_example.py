@@ -114,40 +114,6 @@ def test_seed_clients_base_url_in_the_same_shell(loader: Loader) -> None:
     assert settings.services[ServiceId("ollama")].instances[0].base_url == "http://localhost:11434"
 
 
-LATER_FILES = {
-    "model router": (
-        "services:\n"
-        "  my-llm:\n"
-        '    base_url: "http://fallback-llm:11434"\n'
-        '    strategy: "model_router"\n'
-        "    instances:\n"
-        '      - { url: "http://llm-a:11434" }\n'
-        '      - { url: "http://llm-b:11434" }\n'
-        "    routing:\n"
-        '      model_key: "model"\n'
-        "      by_model:\n"
-        '        llama3: "http://llm-a:11434"\n',
-        ["strategy", "instances", "routing"],
-    ),
-    "load balancer": (
-        "services:\n"
-        "  my-service:\n"
-        '    strategy: "load_balancer"\n'
-        "    instances:\n"
-        '      - { url: "http://service-a:8080", region: "us-east" }\n',
-        ["strategy", "instances"],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", LATER_FILES)
-def test_seed_files_of_later_issues_are_refused_as_not_available_yet(loader: Loader, name: str) -> None:
-    text, keys = LATER_FILES[name]
-    found = loader.problems(text)
-    assert [problem.key.rpartition(".")[2] for problem in found] == keys
-    assert all("not available yet in this version" in problem.text for problem in found)
-
-
 LATER_VARIABLES = [
     {"MYSERVICE_BASE_URL": "http://target.local:8080", "MYSERVICE_SEMAPHORE_ENABLED": "true"},
     {"MYSERVICE_BASE_URL": "http://target.local:8080", "MYSERVICE_SEMAPHORE_MACHINE_ID": "my-server"},

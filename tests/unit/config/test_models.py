@@ -9,12 +9,13 @@ import pytest
 from pydantic import BaseModel
 
 from hestia.config import later
+from hestia.config.instances import InstanceKeys
 from hestia.config.models import BackoffKeys, EngineKeys, GatewayKeys, ServiceKeys, kind_of, spellings
 from hestia.config.rules import plain
 from hestia.config.values import Duration
 from hestia.core.model import Backoff, GatewaySettings, ServiceSettings
 
-MODELS = [GatewayKeys, ServiceKeys, BackoffKeys, EngineKeys]
+MODELS = [GatewayKeys, ServiceKeys, InstanceKeys, BackoffKeys, EngineKeys]
 # SPEC 2.1 and 2.3, word for word; what follows a key in brackets there is its own mapping
 SERVICE_CONTRACT = re.findall(
     r"\w+",
@@ -64,10 +65,10 @@ def test_every_key_says_what_it_does_its_default_and_since_when(model: type[Base
         assert field.json_schema_extra["since"], name
         hidden_default = field.default in (None, "")
         assert not hidden_default or field.json_schema_extra.get("shown"), f"{name}: its default says nothing"
-        assert name == "engine" or name == "restart_backoff" or kind_of(field) is not None, name
+        assert name in ("engine", "restart_backoff", "routing") or kind_of(field) is not None, name
 
 
-@pytest.mark.parametrize("model", [GatewayKeys, ServiceKeys, BackoffKeys])
+@pytest.mark.parametrize("model", [GatewayKeys, ServiceKeys, InstanceKeys, BackoffKeys])
 def test_the_defaults_and_the_examples_are_valid(model: type[BaseModel]) -> None:
     for field in model.model_fields.values():
         kind = kind_of(field)
@@ -87,7 +88,7 @@ def test_the_defaults_are_those_of_the_domain() -> None:
             assert getattr(values, name) == model.model_fields[name].default
     known = {field.name: field for field in dataclasses.fields(ServiceSettings)}
     for name, field in ServiceKeys.model_fields.items():
-        if name in known and name not in ("restart_backoff", "on_exit"):
+        if name in known and name not in ("restart_backoff", "on_exit", "instances", "strategy"):
             assert field.default == known[name].default, name
 
 

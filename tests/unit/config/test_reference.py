@@ -104,18 +104,23 @@ def test_every_yaml_example_of_the_page_is_valid(loader: Loader) -> None:
     for title, indent, opening in (
         ("Gateway keys", "", ""),
         ("Service keys", "    ", "services:\n  chat:\n"),
+        ("Several instances", "      ", "services:\n  chat:\n    instances:\n    -\n"),
         ("restart_backoff", "      ", "services:\n  chat:\n    base_url: http://a:1\n    restart_backoff:\n"),
         ("Request rules", "", ""),
         ("Engines", "    ", "services:\n  chat:\n    base_url: http://a:1\n"),
         ("Secrets", "    ", "services:\n  chat:\n"),
     ):
         for block in re.findall(r"^```yaml\n(.*?)^```", section(title), re.MULTILINE | re.DOTALL):
+            if title == "Several instances" and not block.startswith(("url", "engine")):
+                block += "url: http://a:1\n"
             body = "".join(indent + line for line in block.splitlines(keepends=True))
             text = block if block.startswith("services:") else opening + body
             if block.startswith("keep_warm"):
                 text += "    engine: {type: process, command: [chat]}\n"
             if title == "Service keys" and "base_url" not in block and "{port}" not in block:
                 text += "    base_url: http://a:1\n"
+            if block.startswith("routing"):
+                text += "    strategy: load_balancer\n"
             if block.startswith("depends_on"):
                 text += "  database: {base_url: 'http://a:2'}\n"
             for real, here in (("/run/secrets/api_token", "token.txt"), (FILES_OF_TLS, "tls/")):

@@ -142,10 +142,12 @@ def _document(settings: Settings, rows: list[Any]) -> dict[str, Any]:  # Any: a 
 @output_options
 def schema() -> None:
     """Print the JSON Schema of the configuration file, options of the installed engines included."""
-    from hestia.cli.configuration import engine_options
+    from hestia.cli.configuration import engine_options, strategy_options
     from hestia.config import json_schema
 
-    current().result(json.dumps(json_schema(engine_options()), indent=2, ensure_ascii=False))
+    current().result(
+        json.dumps(json_schema(engine_options(), strategy_options()), indent=2, ensure_ascii=False)
+    )
 
 
 @command("example", examples=(EXAMPLES[2],))

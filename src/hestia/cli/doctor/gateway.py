@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from hestia import __version__
-from hestia.cli.configuration import engine_options
+from hestia.cli.configuration import FINDER, engine_options
 from hestia.cli.doctor.finding import Finding, fail, ok, skip, warn
 from hestia.cli.doctor.running import Running, environment_of, process_of
 from hestia.cli.doctor.world import World
@@ -106,6 +106,7 @@ def as_the_gateway_reads(world: World, settings: Settings) -> Settings:
             environ=variables,
             cwd=str(world.folder),
             engines=engine_options(),
+            strategies=FINDER,
         )
     except ConfigProblems:
         return settings

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from hestia.cli.client import Client
-from hestia.cli.configuration import engine_options
+from hestia.cli.configuration import FINDER, engine_options
 from hestia.cli.doctor.running import Running, find_running
 from hestia.cli.exits import CliError
 from hestia.cli.target import DEFAULT_PORT, LISTENING, Target, config_file, find_target, scalar, scan_dotenv
@@ -80,7 +80,9 @@ def gather(
     settings: Settings | None = None
     problems: tuple[Problem, ...] = ()
     try:
-        settings = load(path=path, environ=environment, cwd=str(folder), engines=engine_options())
+        settings = load(
+            path=path, environ=environment, cwd=str(folder), engines=engine_options(), strategies=FINDER
+        )
         gateway = settings.gateway
     except ConfigProblems as exc:
         problems = exc.problems

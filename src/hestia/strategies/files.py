@@ -1,0 +1,146 @@
+"""Strategies in files of the user's own: `strategies/*.py` beside the configuration.
+
+Each has `register_strategy(registry)` and calls `registry.register(TheClass)` in it. A file is first tried in
+a process of its own, so that one that never ends, or ends the process, does that there and not here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from hestia.core.strategy import Failed, Loaded, StrategyPlugin
+
+TRIAL_LIMIT: Final = 10.0  # seconds for importing one file
+FUNCTION: Final = "register_strategy"
+_PACKAGE: Final = "hestia_own_strategies"
+_TRACE_MAX: Final = 4000  # characters
+
+
+class Registry:
+    """What `register_strategy` is given."""
+
+    def __init__(self, misfit: Callable[[object], str] = lambda _: "") -> None:
+        self.found: list[StrategyPlugin] = []
+        self._misfit = misfit
+
+    def register(self, strategy: StrategyPlugin) -> None:
+        """Make a strategy known by its `name`. Raises TypeError for what is none."""
+        if wrong := self._misfit(strategy):
+            raise TypeError(wrong)
+        self.found.append(strategy)
+
+
+@dataclass(slots=True)
+class _Tried:
+    """What became of a file. stamp: of its text."""
+
+    stamp: str
+    found: list[StrategyPlugin] = field(default_factory=list)
+    failed: Failed | None = None
+
+
+class Files:
+    """Loads the files of a folder, each only when its text has changed."""
+
+    def __init__(self, misfit: Callable[[object], str]) -> None:
+        self._misfit = misfit
+        self._known: dict[Path, _Tried] = {}
+
+    def load(self, folder: str) -> tuple[dict[str, Loaded], list[Failed]]:
+        """Strategies by name, and the files that are broken. Blocks."""
+        paths = own_files(folder)
+        self._known = {path: one for path, one in self._known.items() if path in paths}
+        loaded: dict[str, Loaded] = {}
+        failed: list[Failed] = []
+        for path in paths:
+            one = self._tried(path)
+            if one.failed is not None:
+                failed.append(one.failed)
+            for plugin in one.found:
+                if (other := loaded.get(plugin.name)) is not None:
+                    text = f"{other.origin} has a strategy {plugin.name!r} as well; rename one of them"
+                    failed.append(Failed(file=str(path), detail=text, trace=""))
+                else:
+                    loaded[plugin.name] = Loaded(plugin=plugin, origin=str(path))
+        return loaded, failed
+
+    def _tried(self, path: Path) -> _Tried:
+        try:
+            source = path.read_bytes()
+        except OSError as exc:
+            return _Tried("", failed=_failed(path, f"cannot be read: {exc.strerror}", ""))
+        stamp = hashlib.sha256(source).hexdigest()
+        known = self._known.get(path)
+        if known is None or known.stamp != stamp:
+            known = self._known[path] = self._try(path, source, stamp)
+        return known
+
+    def _try(self, path: Path, source: bytes, stamp: str) -> _Tried:
+        failed = _trial(path)
+        if failed is not None:
+            return _Tried(stamp, failed=failed)
+        try:
+            return _Tried(stamp, found=run(path, source, self._misfit))
+        except (Exception, SystemExit) as exc:  # boundary: somebody's file
+            return _Tried(stamp, failed=_failed(path, f"{type(exc).__name__}: {exc}", trace_of(exc)))
+
+
+def own_files(folder: str) -> list[Path]:
+    """The files that are loaded, in order of their names. Those that begin with `_` or `.` are not."""
+    place = Path(folder)
+    if not folder or not place.is_dir():
+        return []
+    return sorted(path for path in place.glob("*.py") if not path.name.startswith(("_", ".")))
+
+
+def run(path: Path, source: bytes, misfit: Callable[[object], str]) -> list[StrategyPlugin]:
+    """Import a file and let it register. Raises whatever it raises."""
+    name = f"{_PACKAGE}.{path.stem}"
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # pydantic looks there for the names in annotations
+    exec(compile(source, str(path), "exec"), module.__dict__)
+    register = getattr(module, FUNCTION, None)
+    if not callable(register):
+        raise TypeError(f"it has no function {FUNCTION}(registry)")
+    registry = Registry(misfit)
+    register(registry)
+    if not registry.found:
+        raise TypeError(f"its {FUNCTION} registers nothing: call registry.register(TheClass)")
+    return registry.found
+
+
+def trace_of(exc: BaseException) -> str:
+    """Where somebody's code broke, without the frames of ours."""
+    frames = [one for one in traceback.extract_tb(exc.__traceback__) if one.filename != __file__]
+    text = "".join([*traceback.format_list(frames), *traceback.format_exception_only(exc)])
+    return text[-_TRACE_MAX:]
+
+
+def _trial(path: Path) -> Failed | None:
+    """Import the file in a process of its own; what went wrong."""
+    command = [sys.executable, "-m", "hestia.strategies.trial", str(path)]
+    try:
+        done = subprocess.run(  # blocks a worker thread, never the loop
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_LIMIT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        text = f"importing it did not end within {TRIAL_LIMIT:g} s, so it was not loaded; look for a loop"
+        return _failed(path, text, "")
+    if done.returncode == 0:
+        return None
+    trace = done.stderr.decode("utf-8", "replace").strip()[-_TRACE_MAX:]
+    last = trace.rpartition("\n")[2] or f"importing it ended the process with status {done.returncode}"
+    return _failed(path, last, trace)
+
+
+def _failed(path: Path, detail: str, trace: str) -> Failed:
+    return Failed(file=str(path), detail=detail, trace=trace)
