@@ -80,7 +80,6 @@ _GROUPS: Final = (
         (
             ("help", "hestia help start"),
             ("completion", "hestia completion bash"),
-            ("version", "hestia version"),
         ),
     ),
 )
