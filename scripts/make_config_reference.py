@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from hestia.config import later
 from hestia.config.errors import one_of
+from hestia.config.gateway import variable_of
 from hestia.config.instances import InstanceKeys
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
 from hestia.config.rules import Nested
@@ -37,10 +38,10 @@ def render() -> str:
     engines = {name: plugin.Options for name, plugin in load_engines().items()}
     made = {
         "made": MADE.format(PROSE.name),
-        "gateway keys": _keys(GatewayKeys, "HESTIA_{}"),
-        "service keys": _keys(ServiceKeys, "<SERVICE>_{}"),
-        "backoff keys": _keys(BackoffKeys, ""),
-        "instance keys": _keys(InstanceKeys, ""),
+        "gateway keys": _keys(GatewayKeys, variable_of),
+        "service keys": _keys(ServiceKeys, lambda name: f"<SERVICE>_{name.upper()}"),
+        "backoff keys": _keys(BackoffKeys, lambda name: ""),
+        "instance keys": _keys(InstanceKeys, lambda name: ""),
         "strategies": "\n".join(
             _strategy(name, one.plugin.Options) for name, one in Finder()("").loaded.items()
         ),
@@ -54,10 +55,8 @@ def render() -> str:
     return text
 
 
-def _keys(model: type[BaseModel], variable: str) -> str:
-    return "\n".join(
-        _key(name, field, variable.format(name.upper())) for name, field in model.model_fields.items()
-    )
+def _keys(model: type[BaseModel], variable: Callable[[str], str]) -> str:
+    return "\n".join(_key(name, field, variable(name)) for name, field in model.model_fields.items())
 
 
 def _key(name: str, field: FieldInfo, variable: str) -> str:

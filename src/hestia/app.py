@@ -291,7 +291,11 @@ class Hestia:
         if plugins is None:
             registry = EngineRegistry()
             plugins = {name: registry.plugin(name) for name in names}
-        return {name: measured(plugins[name](self._context), self.metrics.calls) for name in sorted(names)}
+        return {name: self._make_engine(name, plugins[name]) for name in sorted(names)}
+
+    def _make_engine(self, name: str, plugin: EnginePlugin) -> Engine:
+        context = dataclasses.replace(self._context, configured=lambda: self.settings.options_for(name))
+        return measured(plugin(context), self.metrics.calls)
 
     def _make_metrics(self, past: Records, clock: Callable[[], float]) -> Metrics:
         """What counts; `explain` and the access log, if it is on, read the same records."""

@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from hestia.api import models
 from hestia.api.control import ConfigView, Reload
+from hestia.core.ports import AutomationTask
 from hestia.runtime.status import ErrorStatus, Health, InstanceStatus, ServiceStatus, StageStatus
 
 STATES: Final[dict[str, models.State]] = {
@@ -46,7 +47,7 @@ def service_status(status: ServiceStatus) -> models.ServiceStatus:
         estimated_ready_ms=milliseconds(status.estimated_ready),
         last_error=_error(status.last_error),
         instances=[_instance(instance) for instance in status.instances],
-        automation=NO_AUTOMATION,
+        automation=_automation(status),
         engine=status.engine,
         since=status.since,
         retry_at=status.retry_at,
@@ -54,6 +55,32 @@ def service_status(status: ServiceStatus) -> models.ServiceStatus:
         idle_timeout_ms=milliseconds(status.idle_timeout),
         fallback_url=status.fallback_url,
         port=status.port,
+    )
+
+
+def _automation(status: ServiceStatus) -> models.Automation:
+    seen = status.automation
+    if seen is None:
+        return NO_AUTOMATION
+    return models.Automation(
+        enabled=True,
+        provider=seen.provider,
+        machine_id=status.machine,
+        current_task=_task(seen.current_task),
+        last_task=_task(seen.last_task),
+    )
+
+
+def _task(task: AutomationTask | None) -> models.Task | None:
+    if task is None:
+        return None
+    return models.Task(
+        task_id=task.task_id,
+        status=task.status,
+        template_id=task.template_id,
+        started_at=task.started_at,
+        completed_at=task.completed_at,
+        duration_ms=milliseconds(task.duration),
     )
 
 

@@ -28,15 +28,17 @@ from hestia.config.errors import nearest, one_of, show
 from hestia.config.models import BackoffKeys, ServiceKeys, kind_of, spellings
 from hestia.config.routing import read_strategy
 from hestia.config.rules import Nested
-from hestia.config.several import MAIN, Written, read_instances
+from hestia.config.semaphore import ENGINE as SEMAPHORE
+from hestia.config.semaphore import Semaphore
+from hestia.config.several import MAIN, Written, machine_of, read_instances
 from hestia.config.tree import Node
 from hestia.config.values import duration_text
 from hestia.core.model import (
     Backoff,
     Endpoint,
+    GatewaySettings,
     InstanceId,
     InstanceSettings,
-    OnExit,
     ServiceId,
     ServiceSettings,
 )
@@ -70,13 +72,13 @@ class Own:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What building asks of its surroundings. on_exit: of services that say nothing about it."""
+    """What building asks of its surroundings. gateway: what the top of the file says."""
 
     engines: Mapping[str, type[BaseModel]]
     which: Callable[[str], str | None]
     environ: Mapping[str, str]
     own: Own
-    on_exit: OnExit = OnExit.KEEP
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
     strategies: Strategies = field(default_factory=Strategies)
 
 
@@ -92,6 +94,7 @@ class Builder:
         self.sources: dict[str, str] = {}
         self._checker = checker
         self._around = around
+        self._semaphore = Semaphore(checker, around.gateway, around.engines.get(SEMAPHORE))
         self._homes: dict[str, dict[str, Node]] = {}  # service → its nodes, for problems found late
         self._spots: dict[
             tuple[str, InstanceId], tuple[str, Node]
@@ -116,6 +119,15 @@ class Builder:
         if several is None:
             keys = self._with_defaults(service, keys)
         name, options = self._default_engine(service, keys) if engine_node is None else engine
+        if self._semaphore.asked_for(path, keys, given):
+            name, options = SEMAPHORE, self._semaphore.from_keys(path, keys, given, place)
+        elif name == SEMAPHORE and options is not None:
+            options = self._semaphore.completed(path, options, keys.machine, given, place)
+        if name == SEMAPHORE:
+            self._semaphore.check_address(path, keys, given)
+            if options is None:
+                return
+        self.warnings += self._semaphore.idle_words(path, keys, given)
         base_url = keys.base_url
         options_use_port = holds_port(options)
         if not base_url and name != "none" and options_use_port and several is None:
@@ -134,6 +146,8 @@ class Builder:
             return
         if len(instances) > 1 and "appear_timeout" not in given:
             keys = keys.model_copy(update={"appear_timeout": ELSEWHERE_TIMEOUT})
+        keys = self._semaphore.with_limits(keys, instances, given)
+        self.warnings += self._semaphore.short_words(path, keys, instances, given)
         starts = next((one.engine for one in instances if one.managed), "none")
         self.warnings += check_limits(self._checker, path, keys, given, self._homes[service][""], starts)
         self._note_sources(path, given)
@@ -141,7 +155,7 @@ class Builder:
         if warning:
             self.warnings.append(f"{path}.strategy: {warning}")
         self.services[ServiceId(service)] = settings_of(
-            service, keys, backoff, tuple(instances), self._around.on_exit, strategy
+            service, keys, backoff, tuple(instances), self._around.gateway.on_exit, strategy
         )
 
     def _several(
@@ -163,7 +177,10 @@ class Builder:
             taken=[MAIN] if base_url else [],
         )
         made = []
-        for one in found:
+        for written in found:
+            one = self._with_server(written, keys)
+            if one is None:
+                continue
             url, told = one.keys.url, holds_port(one.engine[1])
             if not url and one.engine[0] != "none" and told:
                 url = ANY_PORT_URL
@@ -178,16 +195,32 @@ class Builder:
             made.append(instance_of(one, keys, url))
         return made
 
+    def _with_server(self, one: Written, keys: ServiceKeys) -> Written | None:
+        """Its own engine with what the top of the file says about it; None when it cannot work."""
+        name, options = one.engine
+        if name != SEMAPHORE or "engine" not in one.given or options is None:
+            return one
+        machine = machine_of(one, keys.machine)
+        whole = self._semaphore.completed(one.path, options, machine, one.given, one.node)
+        return None if whole is None else replace(one, engine=(name, whole))
+
     def _check_mark(self, one: Written, engine: str, told: bool) -> None:
         for key in ("url", "health_url"):
             if (node := one.given.get(key)) is not None and uses_port_mark(str(node.value)):
                 self._check_one_mark(node, f"{one.path}.{key}", engine, told)
+
+    @property
+    def shared(self) -> dict[str, object]:
+        """Engine → what the top of the file says for it."""
+        said = self._semaphore.shared()
+        return {} if said is None else {SEMAPHORE: said}
 
     def finish(self) -> None:
         """What only shows when all services are known: names and addresses that clash."""
         self._check_hosts()
         self._check_ports()
         self._check_addresses()
+        self.warnings += self._semaphore.warnings()
         self.services = with_dependencies(self._checker, self.services, self._homes)
 
     # -- engine --------------------------------------------------------------------------------
@@ -302,6 +335,8 @@ class Builder:
     def _check_port(self, service: str, engine: str, base_url: str, health: str, told: bool) -> None:
         """`{port}` needs an engine that fills it in, and a program that is told it."""
         path, nodes = f"services.{service}", self._homes[service]
+        if engine == SEMAPHORE:
+            return  # said already
         for key, text in (("base_url", base_url), ("health_url", health)):
             node = nodes.get(key)
             if node is not None and uses_port_mark(text):

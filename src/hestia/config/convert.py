@@ -48,6 +48,7 @@ _ELSEWHERE: Final = {
     "strategy",
     "routing",
     *_WORDS,
+    *(name for name in ServiceKeys.model_fields if name.startswith("semaphore_")),
 }
 _PLAIN: Final = [name for name in ServiceKeys.model_fields if name not in _ELSEWHERE]
 
@@ -86,7 +87,7 @@ def main_instance(
         base_url=base_url,
         health_url=keys.health_url,
         warmup=keys.warmup,
-        machine=MachineId(keys.machine),
+        machine=MachineId(getattr(options, "machine_id", "") or keys.machine),
         engine=engine,
         options=options,
         options_hash=_hash(engine, options, base_url),
@@ -102,7 +103,7 @@ def instance_of(written: Written, keys: ServiceKeys, base_url: str) -> InstanceS
         base_url=base_url,
         health_url=health_of(written, base_url, keys.health_url),
         warmup=own.warmup if own.warmup is not None else keys.warmup,
-        machine=MachineId(machine_of(written, keys.machine)),
+        machine=MachineId(getattr(options, "machine_id", "") or machine_of(written, keys.machine)),
         engine=engine,
         options=options,
         options_hash=_hash(engine, options, base_url),
@@ -114,7 +115,8 @@ def instance_of(written: Written, keys: ServiceKeys, base_url: str) -> InstanceS
 
 def _hash(engine: str, options: BaseModel | None, base_url: str) -> str:
     """Changes when what is started, or where it answers, changes."""
-    dumped = options.model_dump(mode="json") if options is not None else {}
+    kept = set(getattr(options, "not_started_with", ()))  # what an engine's own model calls so
+    dumped = options.model_dump(mode="json", exclude=kept) if options is not None else {}
     text = json.dumps([engine, dumped, base_url], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -16,6 +16,7 @@ from typing import Final
 from hestia.config import later
 from hestia.config.check import Checker
 from hestia.config.errors import Problem, nearest, printable, shorten
+from hestia.config.gateway import variable_of
 from hestia.config.ids import ID, prefix_of
 from hestia.config.models import GatewayKeys, ServiceKeys, kind_of, spellings
 from hestia.config.rules import Nested
@@ -74,23 +75,25 @@ class Environment:
 
     def read_gateway(self) -> None:
         """Take the gateway's own variables."""
-        known = spellings(GatewayKeys)
+        known = {variable_of(name): key for name, key in spellings(GatewayKeys).items()}
         for name, node in self._variables.items():
             if name in later.ENVIRONMENT:
                 self._refuse(node, later.refusal(later.ENVIRONMENT[name]).replace("the key", "the variable"))
-            if not name.startswith("HESTIA_"):
+            if not name.startswith(RESERVED):
                 continue
-            key = name.removeprefix("HESTIA_").lower()
-            if key in known:
-                taken = self._value(node, GatewayKeys, known[key][0], known[key][1])
+            if name in known:
+                key, unit = known[name]
+                taken = self._value(node, GatewayKeys, key, unit)
                 if taken is not None:
-                    self._once(self.result.gateway, known[key][0], taken)
+                    self._once(self.result.gateway, key, taken)
+            elif name.startswith("SEMAPHORE_"):
+                self._not_of_semaphore(name, node, known)
             elif name == PATH_VARIABLE and node.place.line:
                 self._refuse(
                     node, f"{PATH_VARIABLE} has no effect in a .env file; set it in the environment itself"
                 )
             elif not self._is_foreign(name) and name not in later.ENVIRONMENT:
-                self._unknown(name, node, [f"HESTIA_{one.upper()}" for one in known])
+                self._unknown(name, node, list(known))
 
     def read_services(self, ids: Iterable[str], *, may_define: bool) -> None:
         """Take the services' variables. ids: the services known so far."""
@@ -119,6 +122,14 @@ class Environment:
     def _is_foreign(self, name: str) -> bool:
         own = name in (PATH_VARIABLE, SERVICES_VARIABLE)
         return own or name in _FOREIGN or name.startswith(_FOREIGN_PREFIXES)
+
+    def _not_of_semaphore(self, name: str, node: Node, known: Iterable[str]) -> None:
+        """Semaphore's own server has many variables of that prefix; only what looks mistyped is said."""
+        ours = [one for one in known if one.startswith("SEMAPHORE_")]
+        if near := nearest(name.lower(), [one.lower() for one in ours], cutoff=_TYPO_CUTOFF):
+            self.result.warnings.append(
+                f"{name} ({node.place.source.name}) means nothing to Hestia; did you mean {near.upper()}?"
+            )
 
     def _unknown(self, name: str, node: Node, known: list[str]) -> None:
         near = nearest(name.lower(), [one.lower() for one in known], cutoff=0.8).upper()

@@ -7,10 +7,16 @@ from typing import Annotated, Final
 from hestia.config.database import DatabaseUrl
 from hestia.config.keys import Keys, key
 from hestia.config.rules import Nested, RetentionKeys, TlsKeys
+from hestia.config.targets import NumberOrName, Seconds, ServerAddress
 from hestia.config.values import FieldName, Flag, HostName, ListenHost, Many, Network, Text, Whole, Word
 from hestia.core.model import GatewaySettings, OnExit, Retention, Tls
 
 _GATEWAY: Final = GatewaySettings()
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a key, in whichever spelling."""
+    return name.upper() if name.startswith("semaphore_") else f"HESTIA_{name.upper()}"
 
 
 class GatewayKeys(Keys):
@@ -97,4 +103,30 @@ class GatewayKeys(Keys):
         _GATEWAY.start_without_store,
         "Start services although the database cannot be written, because its disk is full for instance. What "
         "is started then may be started twice, should the gateway be killed before it can be written.",
+    )
+    semaphore_base_url: Annotated[str, ServerAddress()] = key(
+        _GATEWAY.semaphore_base_url,
+        "Where Semaphore is, with the path of its `web_host` if it has one, without /api.",
+        example="http://semaphore.lan:3000",
+    )
+    semaphore_api_key: Annotated[str, Text("a token of Semaphore")] = key(
+        _GATEWAY.semaphore_api_key,
+        "Token of a Semaphore user with the role task_runner. Better as `{env: …}` or `{file: …}`.",
+        example="mxq4k0f2v6x3…=",
+        shown="none",
+    )
+    semaphore_username: Annotated[str, Text("the name of a Semaphore user")] = key(
+        _GATEWAY.semaphore_username,
+        "Instead of a token: user, with `semaphore_password`.",
+        example="hestia",
+        shown="none",
+    )
+    semaphore_password: Annotated[str, Text("a password")] = key(
+        _GATEWAY.semaphore_password, "Password of `semaphore_username`.", example="s3cret…", shown="none"
+    )
+    semaphore_project: Annotated[int | str, NumberOrName("a project")] = key(
+        _GATEWAY.semaphore_project, "Project in Semaphore: its id or its name.", example="hestia"
+    )
+    semaphore_timeout: Annotated[float, Seconds()] = key(
+        _GATEWAY.semaphore_timeout, "How long one call to Semaphore may take."
     )

@@ -19,19 +19,12 @@ class Later:
     span: bool = False
 
 
-_SEMAPHORE: Final = "starting through Semaphore"
 _MACHINES: Final = "machines and placement"
 _SHARING: Final = "sharing a machine"
 _SURVIVAL: Final = "surviving restarts"
 _ACCESS: Final = "access control"
 
 SERVICE: Final[dict[str, Later]] = {
-    "semaphore_enabled": Later("true or false", _SEMAPHORE),
-    "semaphore_machine_id": Later("text", _SEMAPHORE),
-    "semaphore_start_template_id": Later("number or name", _SEMAPHORE),
-    "semaphore_stop_template_id": Later("number or name", _SEMAPHORE),
-    "semaphore_task_timeout": Later("duration; a bare number is seconds", _SEMAPHORE, span=True),
-    "semaphore_poll_interval": Later("duration; a bare number is seconds", _SEMAPHORE, span=True),
     "machines": Later("list of names", _MACHINES),
     "needs": Later("mapping of resources", _SHARING),
     "pin": Later("true or false", _SHARING),
@@ -47,12 +40,6 @@ SERVICE: Final[dict[str, Later]] = {
 GATEWAY: Final[dict[str, Later]] = {
     "machines": Later("mapping", _MACHINES),
     "placement": Later("list of rules", _MACHINES),
-    "semaphore_base_url": Later("address", _SEMAPHORE),
-    "semaphore_timeout": Later("duration; a bare number is seconds", _SEMAPHORE, span=True),
-    "semaphore_project": Later("number or name", _SEMAPHORE),
-    "semaphore_api_key": Later("text", _SEMAPHORE),
-    "semaphore_username": Later("text", _SEMAPHORE),
-    "semaphore_password": Later("text", _SEMAPHORE),
     "access": Later("mapping", _ACCESS),
     "api_keys": Later("list", _ACCESS),
     "dashboard": Later("mapping", _ACCESS),
@@ -64,7 +51,6 @@ ENGINES: Final[dict[str, str]] = {
     "compose": "the Compose engine",
     "systemd": "the systemd engine",
     "ssh": "the SSH engine",
-    "semaphore": _SEMAPHORE,
     "slurm": "the Slurm engine",
     "kubernetes": "the Kubernetes engine",
     "wake_on_lan": _MACHINES,
@@ -75,7 +61,6 @@ ENVIRONMENT: Final[dict[str, str]] = {
     "HESTIA_API_KEYS": _ACCESS,
     "HESTIA_DASHBOARD_USERNAME": _ACCESS,
     "HESTIA_DASHBOARD_PASSWORD": _ACCESS,
-    **{name.upper(): later.feature for name, later in GATEWAY.items() if name.startswith("semaphore_")},
 }
 
 ON_COLD_PAGE: Final = "the waiting page"

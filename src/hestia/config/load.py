@@ -110,7 +110,8 @@ class _Loader:
             sources={**self._sources, **built.sources},
             warnings=(*self._warnings, *environment.result.warnings, *built.warnings),
             config_path="" if file is None else str(file),
-            secrets=frozenset(self.checker.secrets),
+            secrets=frozenset({*self.checker.secrets, *_written_secrets(gateway)}),
+            shared=built.shared,
             strategies=strategies,
         )
 
@@ -342,7 +343,7 @@ class _Loader:
             which=self._which,
             environ=texts,
             own=own,
-            on_exit=gateway.on_exit,
+            gateway=gateway,
             strategies=strategies,
         )
         builder = Builder(self.checker, around)
@@ -396,6 +397,11 @@ class _Loader:
                 del nodes["base_url"]
                 dropped.append((name, node))
         return dropped
+
+
+def _written_secrets(gateway: GatewaySettings) -> set[str]:
+    """Secrets that stand where anybody can read them: told to nobody all the same."""
+    return {text for text in (gateway.semaphore_api_key, gateway.semaphore_password) if text}
 
 
 def _why_no_file(path: Path) -> str:

@@ -17,6 +17,7 @@ from hestia.config.instances import EXAMPLE
 from hestia.config.keys import EngineKeys, Keys, key, kind_of, spellings
 from hestia.config.rules import CorsKeys, HeadersKeys, Nested, NoWakeKeys
 from hestia.config.sizes import Size
+from hestia.config.targets import NumberOrName, Seconds
 from hestia.config.values import (
     Address,
     AnyMapping,
@@ -311,4 +312,26 @@ class ServiceKeys(Keys):
     )
     tls_verify: Annotated[bool, Flag()] = key(
         _SERVICE.tls_verify, "With an https `base_url`: check the certificate of the service."
+    )
+    semaphore_enabled: Annotated[bool, Flag()] = key(
+        False,
+        "Start and stop the service through Semaphore: [how](semaphore-integration.md).",
+    )
+    semaphore_machine_id: Annotated[str, Text("the name of a machine")] = key(
+        "",
+        "Name of the machine, which the playbook is told. Needed with `semaphore_enabled`.",
+        example="gpu-server-01",
+        shown="none",
+    )
+    semaphore_start_template_id: Annotated[int | str, NumberOrName("a template")] = key(
+        1, "Template in Semaphore that starts the service: its id or its name.", example="start app"
+    )
+    semaphore_stop_template_id: Annotated[int | str, NumberOrName("a template")] = key(
+        2, "Template in Semaphore that stops it: another one.", example="stop app"
+    )
+    semaphore_task_timeout: Annotated[float, Seconds()] = key(
+        300.0, "How long a task may run, and how long it may wait in Semaphore's queue.", example=600
+    )
+    semaphore_poll_interval: Annotated[float, Seconds(least=0.05)] = key(
+        2.0, "Pause between two looks at a task while Semaphore's events cannot be had."
     )

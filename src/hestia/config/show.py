@@ -15,6 +15,8 @@ from hestia.config.busy import written
 from hestia.config.errors import blot, is_secret_name
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
 from hestia.config.rules import Nested, plain
+from hestia.config.semaphore import ENGINE as SEMAPHORE
+from hestia.config.semaphore import SERVER, written_as
 from hestia.config.several import MAIN
 from hestia.config.sizes import Size, size_text
 from hestia.config.values import Duration, duration_text
@@ -65,6 +67,8 @@ def _service_rows(settings: Settings, service: ServiceSettings) -> Iterator[Row]
                 )
         elif name == "request_timeout" and service.request_timeout is None:
             yield Row(key, duration_text(service.start_timeout), f"{_DEFAULT} (as start_timeout)")
+        elif name.startswith("semaphore_"):
+            yield _row(settings, key, written_as(name, instance), ServiceKeys, name)
         else:
             holder = instance if name in ("base_url", "health_url", "warmup", "machine") else service
             yield _row(settings, key, getattr(holder, name), ServiceKeys, name)
@@ -110,7 +114,14 @@ def _engine_rows(settings: Settings, instance: InstanceSettings, key: str) -> It
         return
     for name, value in instance.options.model_dump(mode="json").items():
         source = settings.sources.get(f"{key}.{name}", _DEFAULT)
-        yield Row(f"{key}.{name}", _hidden(settings, f"{key}.{name}", value), source, source != _DEFAULT)
+        if source == _DEFAULT and instance.engine == SEMAPHORE and name in SERVER:
+            source = f"{_DEFAULT} (as semaphore_{name})"
+        yield Row(
+            f"{key}.{name}",
+            _hidden(settings, f"{key}.{name}", value),
+            source,
+            not source.startswith(_DEFAULT),
+        )
 
 
 def _hidden(settings: Settings, key: str, value: object) -> object:
@@ -133,7 +144,7 @@ def _row(settings: Settings, key: str, value: object, model: type[BaseModel], fi
     source = settings.sources.get(key, _DEFAULT)
     shown: object = value
     kind = kind_of(model.model_fields[field])
-    if "(secret: " in source:
+    if "(secret: " in source or (is_secret_name(field) and value):
         shown = HIDDEN
     elif isinstance(kind, Duration) and isinstance(value, int | float):
         shown = duration_text(value)

@@ -13,15 +13,11 @@ from hestia.core.model import GatewaySettings, ServiceId, Settings
 # Keys of the gateway that are read again and again; every other one needs a restart.
 LIVE: Final = frozenset(
     {
-        "log_level",
-        "allowed_hosts",
-        "trusted_proxies",
-        "identity_headers",
-        "on_exit",
-        "orphan_policy",
-        "strategies",
+        "log_level", "allowed_hosts", "trusted_proxies", "identity_headers", "on_exit", "orphan_policy",
+        "strategies", "semaphore_base_url", "semaphore_api_key", "semaphore_username", "semaphore_password",
+        "semaphore_project", "semaphore_timeout",
     }
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -287,11 +287,20 @@ class GatewaySettings:
     start_without_store: bool = False
     on_exit: OnExit = OnExit.KEEP  # of services that say nothing about it
     orphan_policy: OnExit = OnExit.STOP  # of what this gateway started and no setting names any more
+    semaphore_base_url: str = "http://localhost:3000"
+    semaphore_api_key: str = field(default="", repr=False)
+    semaphore_username: str = ""
+    semaphore_password: str = field(default="", repr=False)
+    semaphore_project: int | str = 1
+    semaphore_timeout: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything the configuration says, checked. `sources`: dotted key → where its value came from."""
+    """Everything the configuration says, checked. `sources`: dotted key → where its value came from.
+
+    shared: engine → options that the top of the file says for it, whether a service has that engine or not.
+    """
 
     gateway: GatewaySettings
     services: Mapping[ServiceId, ServiceSettings]
@@ -300,7 +309,18 @@ class Settings:
     config_path: str = ""  # "" when there is no file
     strategies: Strategies | None = None  # all that there are, used or not
     secrets: frozenset[str] = field(default=frozenset(), repr=False)  # texts that nobody is to see
+    shared: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     def engines(self) -> set[str]:
         """Names of the engines that services have."""
         return {one.engine for service in self.services.values() for one in service.instances}
+
+    def options_for(self, engine: str) -> tuple[object, ...]:
+        """The options of everything that has this engine, and those that the top of the file says for it."""
+        own = [
+            one.options
+            for service in self.services.values()
+            for one in service.instances
+            if one.engine == engine
+        ]
+        return (*own, self.shared[engine]) if engine in self.shared else tuple(own)

@@ -6,10 +6,11 @@ state. `Report` calls are plain and never wait.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from hestia.core.model import Endpoint, GatewayId, InstanceId, InstanceKey, ServiceId
 
@@ -46,7 +47,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """One look at one handle. Exit fields are set only when gone and known. health_url: as in `Started`."""
+    """One look at one handle. Exit fields are set only when gone and known. health_url: as in `Started`.
+
+    pending: what makes it is still under way, and `start` with its key follows that.
+    """
 
     handle: Handle
     presence: Presence
@@ -56,6 +60,7 @@ class Observed:
     exit_status: int | None = None
     signal: int | None = None
     reason: str = ""
+    pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,14 @@ class EngineContext:
     """What an engine is built with. `state_dir` is a private folder that survives restarts.
 
     open_files: the soft limit that programs are to have, where the gateway has another; None: as it has.
+    configured: the options of everything that this engine is configured to run now, and what the top of the
+    file says about it; for `discover`, which has no handle that says where to look.
     """
 
     gateway: GatewayId
     state_dir: str
     open_files: int | None = None
+    configured: Callable[[], Sequence[object]] = tuple
 
 
 class Engine(Protocol):
@@ -120,6 +128,34 @@ class Engine(Protocol):
     def watch(self) -> AsyncIterator[Observed]: ...
     def logs(self, handle: Handle, *, follow: bool) -> AsyncIterator[bytes]: ...
     async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutomationTask:
+    """One task of an automation system, as it was last seen. duration: seconds, when it is over."""
+
+    task_id: str
+    status: str
+    template_id: str
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Automation:
+    """What an automation system does for one instance: the task under way, and the last that ended."""
+
+    provider: str
+    current_task: AutomationTask | None = None
+    last_task: AutomationTask | None = None
+
+
+@runtime_checkable
+class Automates(Protocol):
+    """An engine that works through an automation system may have this as well. Plain, asks nobody."""
+
+    def automation(self, service: ServiceId, instance: InstanceId) -> Automation | None: ...
 
 
 class EnginePlugin(Protocol):

@@ -16,7 +16,7 @@ from typing import Final
 
 from hestia.core import effects as fx
 from hestia.core import lifecycle as lc
-from hestia.core.errors import EngineError, EngineUnavailable
+from hestia.core.errors import EngineError, EngineRefused, EngineUnavailable
 from hestia.core.lifecycle import State
 from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
 from hestia.core.ports import Discovered, Engine, Found, Handle, Kept, Memory, Observed, Presence, Store
@@ -55,6 +55,7 @@ class _Asked:
     complete: bool = False
     answered: bool = False
     trouble: str = ""
+    refused: EngineRefused | None = None  # it will not answer before somebody mends something
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -174,7 +175,7 @@ class Adoption:
             if answer is not None:
                 for found in answer.found:
                     self.place(name, found)
-            if answer is not None or self._clock() >= until:
+            if answer is not None or asked.refused is not None or self._clock() >= until:
                 asked.done.set()
             if answer is not None:
                 return
@@ -188,9 +189,10 @@ class Adoption:
             async with asyncio.timeout(ASK_TIMEOUT):
                 answer = await self._engines[name].discover(self._world.gateway)
         except TimeoutError:
-            asked.trouble = f"it did not answer within {ASK_TIMEOUT:g} s"
+            asked.trouble, asked.refused = f"it did not answer within {ASK_TIMEOUT:g} s", None
         except EngineError as error:
             asked.trouble = error.detail
+            asked.refused = error if isinstance(error, EngineRefused) and error.permanent else None
         except Exception as exc:  # boundary: a bug in an engine is no answer, and nobody may wait for it
             trouble = f"asking it failed inside Hestia ({type(exc).__name__}: {exc})"
             if trouble != asked.trouble:  # it is asked again and again
@@ -198,7 +200,7 @@ class Adoption:
                 log.exception("Asking %s what runs broke", name, extra=extra)
             asked.trouble = trouble
         else:
-            asked.complete, asked.answered = answer.complete, True
+            asked.complete, asked.answered, asked.refused = answer.complete, True, None
             asked.found = {found.key: found for found in answer.found}
             return answer
         return None
@@ -266,7 +268,10 @@ class Adoption:
             if asked.complete:
                 return Observed(handle={}, presence=Presence.GONE, reason="nothing bears its key")
             return Observed(
-                handle={}, presence=Presence.UNKNOWN, reason=asked.trouble or "the list was cut short"
+                handle={},
+                presence=Presence.UNKNOWN,
+                reason=asked.trouble or "the list was cut short",
+                pending=asked.answered,
             )
         until, (pause, longest) = self._clock() + ASK_LIMIT, ASK_AGAIN
         while True:
@@ -329,6 +334,8 @@ class Adoption:
         asked = self._asked.get(engine)
         if asked is not None and not asked.answered:
             await asked.done.wait()
+            if not asked.answered and asked.refused is not None:
+                raise asked.refused.twin()
             if not asked.answered:
                 raise EngineUnavailable(
                     f'The engine "{engine}" cannot say what already runs: {asked.trouble}.', sent=False

@@ -94,7 +94,7 @@ class Gateway:
         self._started_at = datetime.now(UTC)
         self._secrets = Secrets(settings.secrets)
         starts: dict[tuple[ServiceId, InstanceId], StartJob] = {}
-        self._views = Views(self.world, self.history, starts, self._clock)
+        self._views = Views(self.world, self.history, starts, engines, self._clock)
         self._performer = Performer(
             self.world,
             engines=engines,

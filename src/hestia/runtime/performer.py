@@ -306,6 +306,8 @@ class Performer:
             job.handle = found.handle
             ends = self.adoption.was_ending(key)
             await self.jobs.adopt(job, record.settings, settings, found, ends=ends)
+        elif found.pending and not self.adoption.was_ending(key):
+            await self.jobs.resume(job, record.settings, settings)
         elif found.presence is Presence.GONE:
             await self.adoption.orphans.tidy(settings.engine, handle)
             self.happened(missed(key))

@@ -27,7 +27,7 @@ from hestia.core.errors import (
     StartTimeout,
     StoreUnavailable,
 )
-from hestia.core.model import Endpoint, External, InstanceKey, InstanceSettings, ServiceSettings
+from hestia.core.model import LOCAL, Endpoint, External, InstanceKey, InstanceSettings, ServiceSettings
 from hestia.core.ports import (
     Engine,
     Found,
@@ -167,6 +167,9 @@ class Jobs:
         ) -> None:
             observed, endpoint = found.observed, found.observed.endpoint
             report.made(found.handle)
+            if observed.pending and not ends:  # followed to its end, not begun again (AD-15)
+                await self._call(job, service, instance, report)
+                return
             if ends or endpoint is None:
                 cause = "resumed" if ends else "no_endpoint"
                 self._event(lc.StopRequested, job.key, busy=False, keep_waiters=True, cause=cause)
@@ -175,6 +178,16 @@ class Jobs:
             await self._runs(job, service, instance, started, report)
 
         await self._bounded(job, service, instance, service.start_timeout, adopted)
+
+    async def resume(self, job: StartJob, service: ServiceSettings, instance: InstanceSettings) -> None:
+        """Go on with a start of which the engine cannot say what came: with its key it is no second one."""
+
+        async def resumed(
+            job: StartJob, service: ServiceSettings, instance: InstanceSettings, report: JobReport
+        ) -> None:
+            await self._call(job, service, instance, report)
+
+        await self._bounded(job, service, instance, service.start_timeout, resumed)
 
     async def _bounded(
         self,
@@ -205,7 +218,8 @@ class Jobs:
     async def _start(
         self, job: StartJob, service: ServiceSettings, instance: InstanceSettings, report: JobReport
     ) -> None:
-        key, engine = job.key, self._engine(instance)
+        key = job.key
+        self._engine(instance)  # there is one
         fixed = not uses_port_mark(instance.base_url) and bool(instance.base_url)
         runs = instance.managed and await self._settled(key, instance.engine)
         if instance.managed and fixed and not runs and await self._answers_already(job, service, instance):
@@ -221,6 +235,13 @@ class Jobs:
                     at=time.time(),
                 )
             )
+        await self._call(job, service, instance, report)
+
+    async def _call(
+        self, job: StartJob, service: ServiceSettings, instance: InstanceSettings, report: JobReport
+    ) -> None:
+        """Ask the engine to start it, or to go on with it, and probe what runs."""
+        key, engine = job.key, self._engine(instance)
         spec = StartSpec(
             options=instance.options,
             options_hash=instance.options_hash,
@@ -289,7 +310,8 @@ class Jobs:
             job.clock.finish(asyncio.get_running_loop().time())
             self._event(lc.ProbePassed, job.key)
             return True
-        if answer.ready or answer.status or "closes them at once" in answer.text:
+        taken = answer.ready or answer.status or "closes them at once" in answer.text
+        if taken and (answer.ready or instance.machine == LOCAL):  # elsewhere something may stand in front
             raise EngineRefused(
                 f"Something else already listens at {endpoint}: the probe got {answer.text}.",
                 permanent=False,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from hestia.core.ports import Automation
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStatus:
@@ -52,6 +54,7 @@ class InstanceStatus:
     external: bool  # somebody else started it
     stages: tuple[StageStatus, ...]
     last_error: ErrorStatus | None
+    automation: Automation | None = None  # of engines that work through an automation system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,7 @@ class ServiceStatus:
     instances: tuple[InstanceStatus, ...]
     fallback_url: str = ""  # where requests go when it cannot be reached or started
     port: int | None = None  # its own on the gateway's host
+    automation: Automation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

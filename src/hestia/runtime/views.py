@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hestia.core.errors import HestiaError
 from hestia.core.lifecycle import State
 from hestia.core.model import NEVER, InstanceId, ServiceId
+from hestia.core.ports import Automates, Automation, Engine
 from hestia.core.records import Slot
 from hestia.core.world import World
 from hestia.runtime.history import History
@@ -35,8 +36,10 @@ class Views:
         world: World,
         history: History,
         starts: Mapping[Place, StartJob],
+        engines: Mapping[str, Engine],
         clock: Callable[[], float],
     ) -> None:
+        self._engines = engines
         self._world = world
         self._history = history
         self._starts = starts
@@ -90,6 +93,7 @@ class Views:
             instances=instances,
             fallback_url=record.settings.fallback_url,
             port=record.settings.port,
+            automation=first.automation,
         )
 
     def _instance(self, slot: Slot) -> InstanceStatus:
@@ -116,7 +120,14 @@ class Views:
             external=record.external,
             stages=self._stages(slot),
             last_error=self._error(slot),
+            automation=self._automation(slot),
         )
+
+    def _automation(self, slot: Slot) -> Automation | None:
+        engine = self._engines.get(slot.settings.engine)
+        if not isinstance(engine, Automates):
+            return None
+        return engine.automation(slot.record.service, slot.record.id)
 
     def _stages(self, slot: Slot) -> tuple[StageStatus, ...]:
         place = (slot.record.service, slot.record.id)

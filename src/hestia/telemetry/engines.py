@@ -8,8 +8,18 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from hestia.core.errors import HestiaError, InternalError
-from hestia.core.model import GatewayId, InstanceKey
-from hestia.core.ports import Discovered, Engine, Handle, Observed, Report, Started, StartSpec
+from hestia.core.model import GatewayId, InstanceId, InstanceKey, ServiceId
+from hestia.core.ports import (
+    Automates,
+    Automation,
+    Discovered,
+    Engine,
+    Handle,
+    Observed,
+    Report,
+    Started,
+    StartSpec,
+)
 from hestia.telemetry.numbers import Counter, Histogram
 from hestia.telemetry.traffic import of
 
@@ -73,6 +83,10 @@ class _Measured:
 
     def logs(self, handle: Handle, *, follow: bool) -> AsyncIterator[bytes]:
         return self._engine.logs(handle, follow=follow)
+
+    def automation(self, service: ServiceId, instance: InstanceId) -> Automation | None:
+        engine = self._engine
+        return engine.automation(service, instance) if isinstance(engine, Automates) else None
 
     async def aclose(self) -> None:
         await self._engine.aclose()

@@ -32,7 +32,7 @@ _COLOURS: Final[Mapping[int, str]] = {
 _FOR_PROGRAMS: Final = frozenset(
     {"event_type", "service_id", "instance", "generation", "from", "to", "episode", "actor", "lasted_ms"}
 )
-_QUIET: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio")
+_QUIET: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "httpx", "httpcore", "websockets")
 
 
 def choose_form(wanted: str, *, terminal: bool) -> Form:

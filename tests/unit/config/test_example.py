@@ -9,15 +9,13 @@ import jsonschema
 import pytest
 import yaml
 
-from hestia.config import json_schema, later
+from hestia.config import json_schema
 from hestia.core.model import NEVER, ServiceId
 from tests.unit.config.loading import ENGINES, Loader
 
 EXAMPLE = files("hestia.cli").joinpath("example_config.yml").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^  # ([a-z0-9-]+):\n((?:  #   .*\n)+)", re.MULTILINE)
 BLOCKS = {match[1]: re.sub("^  # ", "  ", match[0], flags=re.MULTILINE) for match in BLOCK.finditer(EXAMPLE)}
-LATER = ["cloud-ml"]
-FOR_LATER = re.compile(r"^\s+(?:" + "|".join(later.SERVICE) + r")(?:_\w+)?:", re.MULTILINE)
 
 
 def test_the_example_is_valid_as_it_stands(loader: Loader) -> None:
@@ -29,20 +27,15 @@ def test_the_example_is_valid_as_it_stands(loader: Loader) -> None:
 @pytest.mark.parametrize("name", BLOCKS)
 def test_every_block_of_the_example_is_valid_without_its_comment_marks(loader: Loader, name: str) -> None:
     text = EXAMPLE + BLOCKS[name]
-    if name in LATER:
-        found = loader.problems(text)
-        assert all("not available yet in this version" in problem.text for problem in found)
-        assert FOR_LATER.search(BLOCKS[name])
-        return
-    settings = loader(text)
+    settings = loader(text, env={"SEMAPHORE_API_KEY": "abc"})
     assert list(settings.services) == ["ollama", name]
     assert settings.warnings == ()
     jsonschema.validate(yaml.safe_load(text), json_schema(ENGINES))
 
 
 def test_all_blocks_are_valid_together(loader: Loader) -> None:
-    text = EXAMPLE + "".join(block for name, block in BLOCKS.items() if name not in LATER)
-    assert len(loader(text).services) == len(BLOCKS)
+    text = EXAMPLE + "".join(BLOCKS.values())
+    assert len(loader(text).services) == len(BLOCKS) + 1
 
 
 def test_the_example_has_what_was_promised() -> None:
@@ -112,23 +105,6 @@ def test_seed_high_availability(loader: Loader) -> None:
 def test_seed_clients_base_url_in_the_same_shell(loader: Loader) -> None:
     settings = loader(env={"OLLAMA_BASE_URL": "http://localhost:8080/services/ollama"})
     assert settings.services[ServiceId("ollama")].instances[0].base_url == "http://localhost:11434"
-
-
-LATER_VARIABLES = [
-    {"MYSERVICE_BASE_URL": "http://target.local:8080", "MYSERVICE_SEMAPHORE_ENABLED": "true"},
-    {"MYSERVICE_BASE_URL": "http://target.local:8080", "MYSERVICE_SEMAPHORE_MACHINE_ID": "my-server"},
-    {"CLOUD_ML_BASE_URL": "http://gpu-vm.aws.com:8080", "CLOUD_ML_SEMAPHORE_TASK_TIMEOUT": "600"},
-    {"SEMAPHORE_BASE_URL": "http://localhost:3000"},
-]
-
-
-@pytest.mark.parametrize("env", LATER_VARIABLES, ids=lambda env: list(env)[-1])
-def test_seed_variables_of_later_issues_are_refused_as_not_available_yet(
-    loader: Loader, env: dict[str, str]
-) -> None:
-    (problem,) = loader.problems(env=env)
-    assert problem.key.startswith(list(env)[-1])
-    assert "not available yet in this version" in problem.text
 
 
 def test_seed_services_without_a_base_url_are_reported_and_skipped(loader: Loader) -> None:

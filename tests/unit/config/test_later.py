@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hestia.config import later
+from hestia.config.gateway import variable_of
 from hestia.config.models import GatewayKeys, ServiceKeys, spellings
 from tests.unit.config.loading import Loader
 
@@ -43,14 +44,14 @@ def test_a_variable_to_come_is_refused_without_its_value(loader: Loader, name: s
 
 def test_every_variable_of_the_contract_is_known() -> None:
     """SPEC 2.2 names them; PATH and SERVICES are the loader's own."""
-    real = {f"HESTIA_{name.upper()}" for name in GatewayKeys.model_fields}
-    for name in ("HESTIA_LOG_LEVEL", "HESTIA_HOST", "HESTIA_PORT", "HESTIA_DATABASE_URL"):
-        assert name in real
+    real = {variable_of(name) for name in GatewayKeys.model_fields}
     for name in (
-        "HESTIA_API_KEYS", "HESTIA_DASHBOARD_USERNAME", "HESTIA_DASHBOARD_PASSWORD",
+        "HESTIA_LOG_LEVEL", "HESTIA_HOST", "HESTIA_PORT", "HESTIA_DATABASE_URL",
         "SEMAPHORE_BASE_URL", "SEMAPHORE_TIMEOUT", "SEMAPHORE_PROJECT", "SEMAPHORE_API_KEY",
         "SEMAPHORE_USERNAME", "SEMAPHORE_PASSWORD",
     ):  # fmt: skip
+        assert name in real
+    for name in ("HESTIA_API_KEYS", "HESTIA_DASHBOARD_USERNAME", "HESTIA_DASHBOARD_PASSWORD"):
         assert name in later.ENVIRONMENT
 
 

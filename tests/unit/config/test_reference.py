@@ -10,6 +10,7 @@ from scripts import make_config_reference
 
 from hestia.config import later
 from hestia.config.environment import PATH_VARIABLE, RESERVED, SERVICES_VARIABLE
+from hestia.config.gateway import variable_of
 from hestia.config.load import FILE_NAMES
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, spellings
 from hestia.config.values import UNITS
@@ -77,7 +78,7 @@ def test_every_rule_of_the_environment_is_told() -> None:
     for word in told:
         assert word in text, word
     for name in GatewayKeys.model_fields:
-        assert f"`HESTIA_{name.upper()}`" in section("Gateway keys")
+        assert f"`{variable_of(name)}`" in section("Gateway keys")
     for name in ServiceKeys.model_fields:
         assert f"`<SERVICE>_{name.upper()}`" in section("Service keys")
 
