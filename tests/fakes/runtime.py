@@ -146,11 +146,12 @@ class PaperRuntime:
         patience: float = 300.0,
         reaction: Callable[[Guest], None] | None = None,
         quiet: bool = False,
+        then: tuple[InstanceId, ...] = (),
     ) -> Guest:
         """A request that waits. Raises what the world raises at once."""
         guest = Guest(service, reaction=reaction)
         guest.waiter = Waiter(
-            candidates, guest.told, arrived=self.now, deadline=self.now + patience, quiet=quiet
+            candidates, guest.told, arrived=self.now, deadline=self.now + patience, quiet=quiet, then=then
         )
         self.perform(self.world.join(service, guest.waiter, self.now))
         return guest

@@ -14,6 +14,7 @@ from hestia.api.control import Reload
 from hestia.core.difference import Difference
 from hestia.core.errors import ConfigError
 from hestia.core.model import GatewaySettings, Settings
+from hestia.core.strategy import Strategies
 from hestia.reloading import Reloader, watched_files
 
 
@@ -135,3 +136,11 @@ def test_without_a_file_the_places_where_one_could_be_are_looked_at(
     monkeypatch.chdir(tmp_path)
     found = watched_files(Settings(gateway=GatewaySettings(), services={}))
     assert [Path(one).name for one in found] == ["hestia_config.yml", "hestia_config.yaml", ".env"]
+
+
+def test_the_folder_of_strategies_and_its_files_are_looked_at(tmp_path: Path) -> None:
+    """The folder for files that come and go, each file for what is written into it."""
+    (tmp_path / "mine.py").write_text("", encoding="utf-8")
+    strategies = Strategies(folder=str(tmp_path))
+    found = watched_files(Settings(gateway=GatewaySettings(), services={}, strategies=strategies))
+    assert found[-2:] == [str(tmp_path), str(tmp_path / "mine.py")]

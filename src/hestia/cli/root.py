@@ -92,7 +92,7 @@ def overview() -> str:
         lines.append(title)
         for name, example in members:
             lines.append(f"  {name:<11}{COMMANDS[name].says:<38}{example}")
-    lines += ["All commands take --json, -q, --color and -h; see: hestia help COMMAND"]
+    lines += ["All take --json, -q, --color, -h: hestia help COMMAND. Versions: hestia version"]
     return "\n".join(lines)
 
 

@@ -115,8 +115,8 @@ class ServiceKeys(Keys):
     )
     strategy: Annotated[str, Text("the name of a strategy, such as load_balancer")] = key(
         "",
-        "Which instance serves a request: `load_balancer`, `model_router`, or one of your own; see "
-        "[strategies](strategies.md).",
+        "Which instance serves a request: `load_balancer`, `model_router`, `custom_routing`, or one of your "
+        "own; see [strategies](strategies.md).",
         example="load_balancer",
         shown="none: the first that is hot, in their order",
     )

@@ -15,10 +15,10 @@ from typing import Annotated, ClassVar, Final
 from pydantic import BeforeValidator, Field
 
 from hestia.core.model import InstanceId, InstanceSettings
-from hestia.core.strategy import PEEK_MAX, Asked, Candidate, Ejection, Ranking, Reads, Unfit
+from hestia.core.strategy import Asked, Candidate, Ejection, Ranking, Reads, Unfit
 from hestia.strategies.load_balancer import LoadBalancer, LoadBalancerOptions
 from hestia.strategies.naming import instance_of
-from hestia.strategies.options import Bytes, Text
+from hestia.strategies.options import PEEK, Bytes, Text
 
 _REMEMBERED: Final = 4096  # names of models that were looked up; anybody may send any
 
@@ -51,14 +51,7 @@ class ModelRouterOptions(LoadBalancerOptions):
         description="Other names of models; the request itself is not changed.",
         examples=[{"gpt-4": "llama3"}],
     )
-    peek_max: Bytes = Field(
-        default=PEEK_MAX,
-        validate_default=False,
-        gt=0,
-        le=PEEK_MAX,
-        description="How much of a body is read ahead for the model, at most 256KiB.",
-        examples=["64KiB"],
-    )
+    peek_max: Bytes = PEEK
 
 
 class ModelRouter:

@@ -38,12 +38,6 @@ def _token(name: str) -> str:
     return name
 
 
-def _peek(value: int) -> int:
-    if not 1 <= value <= PEEK_MAX:
-        raise ValueError(f"it reads at most {PEEK_MAX // 1024}KiB ahead; write 1KiB to {PEEK_MAX // 1024}KiB")
-    return value
-
-
 def _plain(value: object) -> object:
     # YAML reads a model named 3 as a number; what it wrote is what is meant
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -56,6 +50,16 @@ Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_SPAN_SCHEM
 Bytes = Annotated[int, BeforeValidator(_bytes), WithJsonSchema(_SIZE_SCHEMA)]
 Name = Annotated[str, BeforeValidator(_token)]
 Text = Annotated[str, BeforeValidator(_plain)]
+
+
+PEEK: Final = Field(
+    default=PEEK_MAX,
+    validate_default=False,
+    gt=0,
+    le=PEEK_MAX,
+    description="How much of a body is read ahead for it, at most 256KiB.",
+    examples=["64KiB"],
+)
 
 
 class Options(BaseModel):
