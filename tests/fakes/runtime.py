@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,12 +28,14 @@ from hestia.core.model import (
     InstanceId,
     InstanceKey,
     InstanceSettings,
+    Machine,
     ServiceId,
     ServiceSettings,
     Settings,
 )
 from hestia.core.queue import Outcome, Waiter
 from hestia.core.records import ServiceRecord, Slot
+from hestia.core.room import limits, short, total
 from hestia.core.world import World
 
 S = ServiceId("s")
@@ -106,7 +108,13 @@ class StartPaper:
 class PaperRuntime:
     """See the module docstring. `now` is loop-clock seconds; `jitter` is what back-off draws."""
 
-    def __init__(self, *services: ServiceSettings, now: float = 1000.0, jitter: float = 1.0) -> None:
+    def __init__(
+        self,
+        *services: ServiceSettings,
+        machines: Iterable[Machine] = (),
+        now: float = 1000.0,
+        jitter: float = 1.0,
+    ) -> None:
         self.now = now
         self.jitter = jitter
         self.wall_ahead = 0.0  # the wall clock's lead over the loop's
@@ -115,6 +123,7 @@ class PaperRuntime:
         self.world = World(
             gateway=GatewayId("g"),
             services={one.id: one for one in services or (service(),)},
+            machines={one.id: one for one in machines},
             jitter=lambda: self.jitter,
             new_episode=lambda: f"e{next(episodes)}",
             wall=lambda: self.now + self.wall_ahead,
@@ -132,6 +141,11 @@ class PaperRuntime:
         self.aborted: list[Lease] = []
         self.timers: dict[TimerKey, float] = {}
         self.open_endpoints: set[InstanceKey] = set()
+        self.machines = {one.id: one for one in machines}
+        self.fitted = dict(self.machines)  # machines whose capacity was not changed
+        self.found_by_itself: set[InstanceKey] = (
+            set()
+        )  # generations that took room without being started here
         self.alive: dict[Place, set[int]] = {}  # generations not confirmed gone (INV-1)
         self.stopped_with_leases_open: list[InstanceKey] = []
         self._pending: deque[fx.Effect] = deque()
@@ -161,7 +175,7 @@ class PaperRuntime:
 
     def leave(self, guest: Guest) -> None:
         assert guest.waiter is not None
-        self.world.leave(guest.service, guest.waiter)
+        self.perform(self.world.leave(guest.service, guest.waiter, self.now))
 
     def release(self, lease: Lease) -> None:
         if self.world.release(lease, self.now):
@@ -182,12 +196,14 @@ class PaperRuntime:
     def restart(self, service: ServiceId = S, *, force: bool = False) -> None:
         self.perform(self.world.stop(service, self.now, force=force, restart=True, actor="me"))
 
-    def reload(self, *services: ServiceSettings) -> None:
-        """A new configuration: these services and no others."""
+    def reload(self, *services: ServiceSettings, machines: Iterable[Machine] | None = None) -> None:
+        """A new configuration: these services and no others. machines: None leaves them."""
+        if machines is not None:
+            self.machines = {one.id: one for one in machines}
         new = {one.id: one for one in services}
         old = {key: one.settings for key, one in self.world.services.items() if not one.retired}
         found = difference(_settings(old), _settings(new))
-        self.perform(self.world.reconfigure(new, found, self.now))
+        self.perform(self.world.reconfigure(new, found, self.now, machines=self.machines))
 
     # -- results of jobs -----------------------------------------------------------------------
 
@@ -426,6 +442,7 @@ class PaperRuntime:
                 assert not alive, f"INV-1: {key} starts while generation {alive} is not confirmed gone"
                 alive.add(key.generation)
                 self.starts[key] = StartPaper(key, episode)
+                self._check_room(key)
             case fx.RunBusyProbe(key):
                 assert all(probe.key != key for probe in self.asked), f"two busy probes of {key} at once"
                 self.asked.append(effect)
@@ -434,6 +451,7 @@ class PaperRuntime:
             case fx.RunAdoption(key):
                 assert key not in self.adoptions, f"two searches for {key} at once"
                 self.adoptions[key] = effect
+                self.found_by_itself.add(key)
             case fx.CancelStart(key) if key in self.starts:
                 self.starts[key].given_up = True
             case fx.CancelStart(key):
@@ -461,6 +479,23 @@ class PaperRuntime:
                 if service not in self.world.services:
                     for timer in [timer for timer in self.timers if timer[0] == service]:
                         del self.timers[timer]
+
+    def _check_room(self, key: InstanceKey) -> None:
+        """INV-5: what was started fits together. What was found, or came late, may exceed that (EV-14)."""
+        machine = self.slot(key.instance, key.service).settings.machine
+        taken = [
+            slot.reservation.takes
+            for record in self.world.services.values()
+            for slot in record.slots.values()
+            if slot.reservation is not None
+            and slot.reservation.machine == machine
+            and slot.record.generation in self.alive.get((record.settings.id, slot.record.id), ())
+            and not slot.record.external
+            and slot.key(self.world.gateway) not in self.found_by_itself
+        ]
+        if machine in self.machines and self.machines[machine] == self.fitted.get(machine):
+            missing = short(total(taken), limits(self.machines[machine]))
+            assert not missing, f"INV-5: {key} starts where {missing} is missing"
 
     def _settle(self, waiter: Waiter, outcome: Outcome) -> None:
         if isinstance(outcome, Lease):

@@ -26,6 +26,8 @@ from hestia.config.convert import (
 from hestia.config.dependencies import with_dependencies
 from hestia.config.errors import nearest, one_of, show
 from hestia.config.models import BackoffKeys, ServiceKeys, kind_of, spellings
+from hestia.config.room import warnings as room_warnings
+from hestia.config.room import with_room
 from hestia.config.routing import read_strategy
 from hestia.config.rules import Nested
 from hestia.config.semaphore import ENGINE as SEMAPHORE
@@ -39,6 +41,8 @@ from hestia.core.model import (
     GatewaySettings,
     InstanceId,
     InstanceSettings,
+    Machine,
+    MachineId,
     ServiceId,
     ServiceSettings,
 )
@@ -72,7 +76,8 @@ class Own:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What building asks of its surroundings. gateway: what the top of the file says."""
+    """What building asks of its surroundings. gateway: what the top of the file says. machines: None where
+    they could not be read."""
 
     engines: Mapping[str, type[BaseModel]]
     which: Callable[[str], str | None]
@@ -80,6 +85,7 @@ class Around:
     own: Own
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     strategies: Strategies = field(default_factory=Strategies)
+    machines: Mapping[MachineId, Machine] | None = field(default_factory=dict)
 
 
 _OWN_WAY: Final = ("engine", "restart_backoff", "instances", "routing")  # keys with a check of their own
@@ -222,6 +228,9 @@ class Builder:
         self._check_addresses()
         self.warnings += self._semaphore.warnings()
         self.services = with_dependencies(self._checker, self.services, self._homes)
+        if (machines := self._around.machines) is not None:
+            self.services = with_room(self._checker, self.services, machines, self._homes)
+            self.warnings += room_warnings(self.services, machines)
 
     # -- engine --------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from hestia.config import later
 from hestia.config.errors import Problem, is_secret_name, nearest, one_of, show
 from hestia.config.later import Later
+from hestia.config.machines import NAME
 from hestia.config.models import kind_of, spellings
 from hestia.config.rules import Nested
 from hestia.config.synonyms import meant
@@ -152,6 +153,8 @@ class Checker:
         """The key with what its mappings became; empty when something in them is wrong."""
         if (said := kind.said(node.value)) is not None:
             return {name: said}
+        if kind.named:
+            return self._named(kind, name, node, full)
         if not kind.many:
             one = self.options(kind.model, node, full)
             return {} if one is None else {name: one}
@@ -160,6 +163,20 @@ class Checker:
             return {}
         items = [self.options(kind.model, item, f"{full}[{at}]") for at, item in enumerate(node.value)]
         return {} if any(item is None for item in items) else {name: items}
+
+    def _named(self, kind: Nested, name: str, node: Node, full: str) -> dict[str, object]:
+        """The same for mappings by name."""
+        if node.mapping is None:
+            self._wrong(node, full, f"expected {kind.words}", kind.words)
+            return {}
+        made: dict[str, object] = {}
+        for of, child in node.mapping.items():
+            if not NAME.fullmatch(of):
+                text = "expected a name of letters, digits, '.', '-' and '_', at most 63 long"
+                self.add(child, f"{full}.{of}", text, at_key=True, remedy="use another name")
+            given = Node({}, child.place, child.key, child.name) if child.value is None else child
+            made[of] = self.options(kind.model, given, f"{full}.{of}")
+        return {} if None in made.values() else {name: made}
 
     def _leaf(self, model: type[BaseModel], name: str, node: Node, full: str) -> Node | None:
         """The node with its secrets and its unit settled; None when that failed."""
@@ -311,7 +328,7 @@ class Checker:
             return
         sentence = next((one for one in rest if one["type"] == "value_error"), None)
         if sentence is not None:
-            text = str(sentence["ctx"]["error"])
+            text = str(sentence["ctx"]["error"]).removeprefix("= ")
             of_key = tuple(sentence["loc"][-1:]) == ("[key]",)  # a name is no secret
             hide = any(child.secret for child in node.walk()) or is_secret_name(node.name)
             if of_key:

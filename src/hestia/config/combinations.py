@@ -9,21 +9,13 @@ from hestia.config.check import Checker
 from hestia.config.models import ServiceKeys
 from hestia.config.tree import Node
 from hestia.config.values import duration_text
-from hestia.core.model import LOCAL, NEVER, External, OnCold
+from hestia.core.model import NEVER, External, OnCold
 
 
 def check_limits(
     checker: Checker, path: str, keys: ServiceKeys, given: Mapping[str, Node], home: Node, engine: str
 ) -> list[str]:
     """Report what cannot work; return warnings about what does nothing. home: where the service stands."""
-    if keys.machine != LOCAL:
-        machine = given["machine"].quoted(repr(keys.machine))
-        checker.add(
-            given["machine"],
-            f"{path}.machine",
-            f"the machine {machine} is not available yet in this version (machines and placement)",
-            remedy="remove the key for now",
-        )
     if keys.on_cold == OnCold.PAGE:
         checker.add(
             given["on_cold"],

@@ -87,7 +87,7 @@ def main_instance(
         base_url=base_url,
         health_url=keys.health_url,
         warmup=keys.warmup,
-        machine=MachineId(getattr(options, "machine_id", "") or keys.machine),
+        **_machine(options, keys.machine),
         engine=engine,
         options=options,
         options_hash=_hash(engine, options, base_url),
@@ -103,7 +103,7 @@ def instance_of(written: Written, keys: ServiceKeys, base_url: str) -> InstanceS
         base_url=base_url,
         health_url=health_of(written, base_url, keys.health_url),
         warmup=own.warmup if own.warmup is not None else keys.warmup,
-        machine=MachineId(getattr(options, "machine_id", "") or machine_of(written, keys.machine)),
+        **_machine(options, machine_of(written, keys.machine)),
         engine=engine,
         options=options,
         options_hash=_hash(engine, options, base_url),
@@ -111,6 +111,13 @@ def instance_of(written: Written, keys: ServiceKeys, base_url: str) -> InstanceS
         region=own.region,
         models=own.models,
     )
+
+
+def _machine(options: BaseModel | None, named: str) -> dict[str, Any]:  # Any: fields of two types
+    """Where it runs: as its engine was told, else as `machine` says. Who named it to the engine alone expects
+    that its services take turns there (SPEC 5)."""
+    told = getattr(options, "machine_id", "")
+    return {"machine": MachineId(told or named), "takes_turns": bool(told) and told != named}
 
 
 def _hash(engine: str, options: BaseModel | None, base_url: str) -> str:

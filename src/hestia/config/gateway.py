@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 from hestia.config.database import DatabaseUrl
 from hestia.config.keys import Keys, key
+from hestia.config.machines import MachineKeys
 from hestia.config.rules import Nested, RetentionKeys, TlsKeys
 from hestia.config.targets import NumberOrName, Seconds, ServerAddress
 from hestia.config.values import FieldName, Flag, HostName, ListenHost, Many, Network, Text, Whole, Word
-from hestia.core.model import GatewaySettings, OnExit, Retention, Tls
+from hestia.core.model import GatewaySettings, Machine, MachineId, OnExit, Retention, Tls
 
 _GATEWAY: Final = GatewaySettings()
 
@@ -71,6 +73,16 @@ class GatewayKeys(Keys):
     orphan_policy: Annotated[str, Word(tuple(OnExit))] = key(
         str(_GATEWAY.orphan_policy),
         "What becomes of programs that this gateway started for a service that is not configured any more.",
+    )
+    machines: Annotated[
+        Mapping[MachineId, Machine],
+        Nested(MachineKeys, '{"gpu-1": {"resources": {"vram": "24GiB"}}}', named=True),
+    ] = key(
+        _GATEWAY.machines,
+        "Machines that services share, by name: `address`, `role`, `tags`, `resources` of which services "
+        "take their `needs`, and `max_instances` that may run there at once. See [machines](machines.md).",
+        example={"gpu-server-01": {"address": "gpu.lan", "resources": {"vram": "24GiB"}, "max_instances": 2}},
+        shown="none",
     )
     state_dir: Annotated[str, Text("the path of a folder")] = key(
         "",

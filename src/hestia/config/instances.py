@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from hestia.config.keys import EngineKeys, Keys, key
+from hestia.config.machines import MachineName
 from hestia.config.values import Address, Duration, Many, Real, Text
 
 EXAMPLE: Final = "[{url: http://llm-a:8000, weight: 2}, {url: http://llm-b:8000}]"
@@ -32,7 +33,7 @@ class InstanceKeys(Keys):
     models: Annotated[tuple[str, ...], Many(Text("a model or a glob"), "[llama3]")] = key(
         (), "Models that it has, for `model_router`: names and globs.", example=["llama3", "mistral*"]
     )
-    machine: Annotated[str, Text("the name of a machine")] = key(
+    machine: Annotated[str, MachineName()] = key(
         "", "Where it runs.", example="local", shown="as `machine` of the service"
     )
     engine: EngineKeys | None = key(

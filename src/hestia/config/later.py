@@ -20,25 +20,17 @@ class Later:
 
 
 _MACHINES: Final = "machines and placement"
-_SHARING: Final = "sharing a machine"
 _SURVIVAL: Final = "surviving restarts"
 _ACCESS: Final = "access control"
 
 SERVICE: Final[dict[str, Later]] = {
     "machines": Later("list of names", _MACHINES),
-    "needs": Later("mapping of resources", _SHARING),
-    "pin": Later("true or false", _SHARING),
-    "exclusive": Later("true or false", _SHARING),
-    "priority": Later("whole number", _SHARING),
-    "max_room_wait": Later("duration", _SHARING, span=True),
-    "min_hot": Later("whole number", _SHARING),
     "pending_timeout": Later("duration", "engines that queue", span=True),
     "stop_mode": Later("stop or pause", "engines that can pause"),
     "access": Later("mapping", _ACCESS),
 }
 
 GATEWAY: Final[dict[str, Later]] = {
-    "machines": Later("mapping", _MACHINES),
     "placement": Later("list of rules", _MACHINES),
     "access": Later("mapping", _ACCESS),
     "api_keys": Later("list", _ACCESS),

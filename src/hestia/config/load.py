@@ -292,6 +292,8 @@ class _Loader:
 
     def _gateway(self, given: Mapping[str, Node]) -> GatewaySettings:
         keys = self.checker.values(GatewayKeys, given, "")
+        unread = "machines" in given and given["machines"].mapping and not keys.machines
+        self._machines = None if unread else keys.machines
         self._sources = {name: node.words() for name, node in given.items()}  # after: secrets are known now
         plain = {name: getattr(keys, name) for name in GatewayKeys.model_fields}
         plain |= {"on_exit": OnExit(keys.on_exit), "orphan_policy": OnExit(keys.orphan_policy)}
@@ -345,6 +347,7 @@ class _Loader:
             own=own,
             gateway=gateway,
             strategies=strategies,
+            machines=self._machines,
         )
         builder = Builder(self.checker, around)
         for name, node in self._own_addresses(found, own):

@@ -9,12 +9,14 @@ may also be written `<name>_ms` and `<name>_seconds` (SPEC 1). Keys that are kno
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 from hestia.config.busy import AddressOrCommand
 from hestia.config.gateway import GatewayKeys
 from hestia.config.instances import EXAMPLE
 from hestia.config.keys import EngineKeys, Keys, key, kind_of, spellings
+from hestia.config.machines import MachineName, Resources
 from hestia.config.rules import CorsKeys, HeadersKeys, Nested, NoWakeKeys
 from hestia.config.sizes import Size
 from hestia.config.targets import NumberOrName, Seconds
@@ -126,8 +128,37 @@ class ServiceKeys(Keys):
         example={"method": "least_in_flight"},
         shown="the defaults of the strategy",
     )
-    machine: Annotated[str, Text("the name of a machine")] = key(
-        str(LOCAL), "Where the service runs; only `local` for now."
+    machine: Annotated[str, MachineName()] = key(
+        str(LOCAL),
+        "Where the service runs. What it may share there is said in `machines`; a machine that is not "
+        "described there has no limits.",
+    )
+    needs: Annotated[Mapping[str, int], Resources("{vram: 14GiB}")] = key(
+        {},
+        "What the service takes of its machine while it runs: amounts of its `resources`.",
+        example={"vram": "14GiB"},
+        shown="nothing",
+    )
+    pin: Annotated[bool, Flag()] = key(
+        _SERVICE.pin, "Never stopped to make room for another service on its machine."
+    )
+    exclusive: Annotated[bool, Flag()] = key(
+        _SERVICE.exclusive,
+        "Never a second instance while nobody knows whether the first still runs: for what writes data.",
+    )
+    priority: Annotated[int, Whole(-1000, 1000)] = key(
+        _SERVICE.priority,
+        "Who gets room first: the higher number. Waiting raises it, up to the highest after `max_room_wait`.",
+    )
+    max_room_wait: Annotated[float, Duration(least=0.0)] = key(
+        _SERVICE.max_room_wait,
+        "How long services that are in use may keep this one waiting for room; then one of them drains.",
+    )
+    min_hot: Annotated[float, Duration(least=0.0)] = key(
+        _SERVICE.min_hot,
+        "How long it stays at least once it is hot, while nobody has waited `max_room_wait` for its room.",
+        example="1m",
+        shown="30s, or as long as its last start took",
     )
     hosts: Annotated[tuple[str, ...], Many(HostName(), "[chat.lan]")] = key(
         _SERVICE.hosts,

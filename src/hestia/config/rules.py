@@ -7,7 +7,7 @@ and a secret may stand wherever a text does. What the texts may say is decided i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -21,11 +21,12 @@ from pydantic import (
     model_validator,
 )
 
+from hestia.config.machines import MachineKeys, written_machine
 from hestia.config.sizes import Size, size_text
 from hestia.config.values import Flag, Kind, Schema
 from hestia.config.warm import KeepWarmKeys, written
 from hestia.core.calendar import Window
-from hestia.core.model import Retention, Tls
+from hestia.core.model import Machine, Retention, Tls
 from hestia.core.rules import (
     Cors,
     Edits,
@@ -188,20 +189,21 @@ class RetentionKeys(_Model):
         return Retention(days=self.days, size=self.size)
 
 
-Nest = HeadersKeys | NoWakeKeys | CorsKeys | TlsKeys | RetentionKeys | KeepWarmKeys
+Nest = HeadersKeys | NoWakeKeys | CorsKeys | TlsKeys | RetentionKeys | KeepWarmKeys | MachineKeys
 
 
 @dataclass(frozen=True)
 class Nested(Kind):
     """A mapping of its own, or with `many` a list of such mappings. example: JSON, which is YAML too.
 
-    flag: true and false may stand instead.
+    flag: true and false may stand instead. named: such mappings by name.
     """
 
     model: type[Nest]
     example: str
     many: bool = False
     flag: bool = False
+    named: bool = False
 
     @property
     def words(self) -> str:
@@ -212,18 +214,22 @@ class Nested(Kind):
         """Plain values, or models that were made of them."""
         if self.flag and isinstance(value, bool):
             return value
+        if self.named and isinstance(value, dict):
+            return {name: replace(self._one(one), id=name) for name, one in value.items()}
         if not self.many:
             return self._one(value)
         if not isinstance(value, list | tuple):
             raise self.wrong()
         return tuple(self._one(one) for one in value)
 
-    def _one(self, value: object) -> object:
+    def _one(self, value: object) -> Any:  # Any: what it becomes depends on the model
         made = value if isinstance(value, self.model) else self.model.model_validate(value)
         return made.made()
 
     def schema(self) -> Schema:
         one = self.model.model_json_schema()
+        if self.named:
+            return {"type": "object", "additionalProperties": one}
         return {"type": "array", "items": one} if self.many else one
 
     def said(self, value: object) -> bool | None:
@@ -244,6 +250,10 @@ def plain(value: object) -> object:
     """What a nested key became, as it would be written in the file; None where nothing was."""
     if isinstance(value, tuple):
         return [plain(one) for one in value]
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, Machine):
+        return written_machine(value)
     if isinstance(value, Headers):
         return {
             side: {"set": dict(edits.set), "remove": list(edits.remove)}

@@ -6,13 +6,14 @@ follows another key says which.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from hestia.config.busy import written
 from hestia.config.errors import blot, is_secret_name
+from hestia.config.machines import Resources, amounts
 from hestia.config.models import BackoffKeys, GatewayKeys, ServiceKeys, kind_of
 from hestia.config.rules import Nested, plain
 from hestia.config.semaphore import ENGINE as SEMAPHORE
@@ -65,6 +66,8 @@ def _service_rows(settings: Settings, service: ServiceSettings) -> Iterator[Row]
                 yield _row(
                     settings, f"{key}.{part}", getattr(service.restart_backoff, part), BackoffKeys, part
                 )
+        elif name == "min_hot" and service.min_hot is None:
+            yield Row(key, "30s", f"{_DEFAULT} (or as long as the last start took)")
         elif name == "request_timeout" and service.request_timeout is None:
             yield Row(key, duration_text(service.start_timeout), f"{_DEFAULT} (as start_timeout)")
         elif name.startswith("semaphore_"):
@@ -154,6 +157,8 @@ def _row(settings: Settings, key: str, value: object, model: type[BaseModel], fi
         shown = _hidden(settings, key, plain(value))
     elif isinstance(value, BusyProbe):
         shown = _hidden(settings, key, written(value))
+    elif isinstance(kind, Resources) and isinstance(value, Mapping):
+        shown = amounts(value)
     elif isinstance(value, tuple):
         shown = list(value)
     elif isinstance(value, str):

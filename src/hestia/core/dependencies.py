@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from hestia.core import reasons
-from hestia.core.effects import AwaitDependencies, RefuseStart, RunStart, Timer
+from hestia.core.effects import AwaitDependencies, RefuseStart, Timer
 from hestia.core.errors import HestiaError
 from hestia.core.lifecycle import State
 from hestia.core.model import ServiceId, ServiceSettings
@@ -41,26 +41,31 @@ def index(
 
 def begin(steps: Steps, slot: Slot, now: float) -> None:
     """A start was decided: run it, or first what it needs."""
-    needed = [steps.services[name] for name in slot.service.settings.depends_on if name in steps.services]
-    missing = [record for record in needed if not _is_hot(record)]
-    key, slot.awaiting = slot.key(steps.gateway), bool(missing)
-    if not missing:
-        steps.effects.append(RunStart(key, slot.record.episode))
+    lacking = missing(steps, slot)
+    key, slot.awaiting = slot.key(steps.gateway), bool(lacking)
+    if not lacking:
+        steps.make_room(slot, now)
         return
-    names = tuple(record.settings.id for record in missing)
+    names = tuple(record.settings.id for record in lacking)
     steps.effects.append(AwaitDependencies(key, slot.record.episode, names))
-    for record in missing:
+    for record in lacking:
         error = _ensure(steps, record, now, actor=slot.record.service)
         if error is not None:
             _refuse(steps, slot, record, error)
             return
 
 
+def missing(steps: Steps, slot: Slot) -> list[ServiceRecord]:
+    """What this instance needs and what is not hot."""
+    needed = [steps.services[name] for name in slot.service.settings.depends_on if name in steps.services]
+    return [record for record in needed if not _is_hot(record)]
+
+
 def became_hot(steps: Steps, record: ServiceRecord, now: float) -> None:
     """What others may wait for is hot. While the gateway ends, nothing begins any more."""
     if steps.closing:
         return
-    for slot in _waiting(steps, record):
+    for slot in waiting(steps, record):
         begin(steps, slot, now)
 
 
@@ -76,15 +81,15 @@ def failed(steps: Steps, slot: Slot, error: HestiaError, now: float, *, final: b
         if other is not slot
         and (other.under_way or (other.may_begin(now) and other.record.episode != record.episode))
     ]
-    for waiting in _waiting(steps, record):
-        told = _ensure(steps, record, now, actor=waiting.record.service) if others else error
+    for one in waiting(steps, record):
+        told = _ensure(steps, record, now, actor=one.record.service) if others else error
         if told is not None:
-            _refuse(steps, waiting, record, told)
+            _refuse(steps, one, record, told)
 
 
 def recheck(steps: Steps, record: ServiceRecord, now: float) -> None:
     """Somebody may wait for this service, and nothing of it may be under way."""
-    for slot in _waiting(steps, record):
+    for slot in waiting(steps, record):
         error = _ensure(steps, record, now, actor=slot.record.service)
         if error is not None:
             _refuse(steps, slot, record, error)
@@ -111,6 +116,15 @@ def misses(steps: Steps, record: ServiceRecord) -> bool:
     )
 
 
+def in_use(steps: Steps, record: ServiceRecord) -> bool:
+    """Whether a service that needs this one runs, or is being started: not one whose start waits."""
+    return any(
+        _runs(slot) and not slot.record.external and not slot.held_back
+        for dependant in steps.dependants.get(record.settings.id, ())
+        for slot in dependant.slots.values()
+    )
+
+
 def let_go(steps: Steps, record: ServiceRecord, now: float) -> None:
     """An instance is gone. If it was the last of its service, idleness of what it needs counts from now."""
     if any(_runs(slot) for slot in record.slots.values()):
@@ -129,7 +143,7 @@ def _is_hot(record: ServiceRecord) -> bool:
     return any(slot.state is State.HOT for slot in record.slots.values())
 
 
-def _waiting(steps: Steps, record: ServiceRecord) -> Iterator[Slot]:
+def waiting(steps: Steps, record: ServiceRecord) -> Iterator[Slot]:
     """Instances whose start waits for this service."""
     for dependant in steps.dependants.get(record.settings.id, ()):
         for slot in dependant.slots.values():

@@ -14,8 +14,8 @@ from hestia.core.model import GatewaySettings, ServiceId, Settings
 LIVE: Final = frozenset(
     {
         "log_level", "allowed_hosts", "trusted_proxies", "identity_headers", "on_exit", "orphan_policy",
-        "strategies", "semaphore_base_url", "semaphore_api_key", "semaphore_username", "semaphore_password",
-        "semaphore_project", "semaphore_timeout",
+        "strategies", "machines", "semaphore_base_url", "semaphore_api_key", "semaphore_username",
+        "semaphore_password", "semaphore_project", "semaphore_timeout",
     }
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ from hestia.core.backoff import BackoffState, Spent
 from hestia.core.errors import HestiaError
 from hestia.core.idle import Sequence
 from hestia.core.lease import Use
-from hestia.core.model import Endpoint, InstanceId, InstanceKey, ServiceId
+from hestia.core.model import Endpoint, InstanceId, InstanceKey, MachineId, ServiceId
 from hestia.core.ports import Handle
 from hestia.core.queue import Outcome, Waiter
 
@@ -28,6 +28,7 @@ class Timer(StrEnum):
     STOP_RETRY = "stop_retry"
     QUEUE = "queue"
     CALENDAR = "calendar"
+    ROOM = "room"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,30 @@ class AwaitDependencies:
     key: InstanceKey
     episode: str
     needed: tuple[ServiceId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitRoom:
+    """The start of this generation waits for room, or did so; to show, nothing is to be done. text: where,
+    and who has it, in words."""
+
+    key: InstanceKey
+    episode: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRoom:
+    """An eviction was decided, for the start of this generation; to tell, nothing is to be done (EV-09).
+
+    told: a sentence for each victim.
+    """
+
+    key: InstanceKey
+    episode: str
+    machine: MachineId
+    victims: tuple[InstanceKey, ...]
+    told: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +217,8 @@ class Moved:
 Effect = (
     RunStart
     | AwaitDependencies
+    | AwaitRoom
+    | MadeRoom
     | RefuseStart
     | RunAdoption
     | RunBusyProbe

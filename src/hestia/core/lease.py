@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hestia.core.errors import HestiaError
 from hestia.core.model import Endpoint, InstanceKey
 
 if TYPE_CHECKING:
     from hestia.core.records import Slot
+
+
+WANTED: Final[Mapping[int, object]] = {0: None}  # stands for somebody who wants the room (`Use.waiting`)
 
 
 class Holder(Protocol):
@@ -34,8 +37,8 @@ class Use:
 
     limit: leases at once (`math.inf` is unlimited). warm: a response head below 500 was seen, or the
     warm-up window is over. data: a place for the proxy to keep what it computed for this generation.
-    last_used: loop-clock seconds of the last end of use. waiting: who queues for its service. sockets: leases
-    that are spliced WebSockets.
+    last_used: loop-clock seconds of the last end of use. waiting: who queues for its service, or `WANTED`;
+    not empty while somebody must look when a lease ends. sockets: leases that are spliced WebSockets.
     """
 
     __slots__ = (

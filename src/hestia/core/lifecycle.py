@@ -146,6 +146,11 @@ class StartFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartGivenUp(Event):
+    """A start that only waits for room is needed no more: nobody waits for it (SF-14)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceGone(Event):
     """The engine or the network says that it no longer runs. unstable: it counts as a failed start."""
 
@@ -346,6 +351,7 @@ TABLE: Final[Mapping[tuple[State, type[Event]], tuple[Row, ...]]] = {
         Row(State.STOPPING, (Do.CANCEL_START, Do.RUN_STOP), keeping),
         Row(State.STOPPING, (Do.CANCEL_START, Do.REFUSE_WAITERS, Do.RUN_STOP)),
     ),
+    (State.STARTING, StartGivenUp): (Row(State.COLD, (Do.RECHECK_DEMAND,)),),
     (State.STARTING, AdoptionMissed): (Row(State.COLD, (Do.RECHECK_DEMAND,)),),
     (State.STARTING, AdoptionUnknown): (Row(State.FAILED, (Do.FAIL_WAITERS, Do.ARM_ADOPTION_RETRY)),),
     # in service
@@ -490,6 +496,8 @@ def _noted(instance: Instance, event: Event) -> Instance:
             return replace(
                 instance, error=event.error, failed=True, cause=event.error.cause or "start_failed"
             )
+        case StartGivenUp():
+            return replace(instance, cause="nobody_waits", actor="")
         case InstanceGone() if instance.state in (State.HOT, State.DRAINING):
             return replace(
                 instance,

@@ -150,6 +150,24 @@ class Backoff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A host where instances run, and what fits there. Without limits everything does.
+
+    resources: name → amount; bytes for those in `sizes`, whole pieces for the rest. max_instances: None is
+    without limit. declared: the configuration describes it; otherwise a service only names it.
+    """
+
+    id: MachineId
+    address: str = ""
+    role: str = ""
+    tags: tuple[str, ...] = ()
+    resources: Mapping[str, int] = field(default_factory=dict)
+    sizes: frozenset[str] = frozenset()
+    max_instances: int | None = None
+    declared: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceSettings:
     """One startable copy of a service, as configured.
 
@@ -157,6 +175,8 @@ class InstanceSettings:
     options: the engine's own typed model; opaque to everybody but the engine.
     options_hash: changes when a running instance no longer matches its configuration.
     weight, region, models: for strategies. is_last: the `base_url` beside `instances`.
+    takes_turns: its machine was named only to whatever starts it there, so that instances there take turns
+    unless the machine is declared.
     """
 
     id: InstanceId
@@ -164,6 +184,7 @@ class InstanceSettings:
     health_url: str = ""
     warmup: float = 0.0
     machine: MachineId = LOCAL
+    takes_turns: bool = False
     engine: str = "none"
     options: object = None
     options_hash: str = ""
@@ -195,6 +216,13 @@ class ServiceSettings:
     depends_on: tuple[ServiceId, ...] = ()
     external: External = External.ADOPT
     dependency_wait: float = 0.0  # seconds that the starts of what it needs may take
+    needs: Mapping[str, int] = field(default_factory=dict)  # room it takes: resource → amount
+    pin: bool = False  # never stopped to make room
+    exclusive: bool = False  # never a second copy while the first may run
+    priority: int = 0
+    max_room_wait: float = 60.0
+    min_hot: float | None = None  # None: 30 s, or as long as the last start took
+    room_wait: float = 0.0  # seconds that those who hold the room may take to go
     keep_warm: bool | tuple[Window, ...] = False
     queue_size: int = 1000
     request_timeout: float | None = None  # None: as long as the start may take
@@ -246,7 +274,8 @@ class ServiceSettings:
         """
         if self.request_timeout is not None:
             return self.request_timeout
-        return self.start_timeout + self.stop_grace + START_OVERRUN + self.dependency_wait
+        starts = self.start_timeout + self.stop_grace + START_OVERRUN + self.dependency_wait
+        return starts + self.room_wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +322,7 @@ class GatewaySettings:
     semaphore_password: str = field(default="", repr=False)
     semaphore_project: int | str = 1
     semaphore_timeout: float = 30.0
+    machines: Mapping[MachineId, Machine] = field(default_factory=dict)  # those that are declared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +340,20 @@ class Settings:
     strategies: Strategies | None = None  # all that there are, used or not
     secrets: frozenset[str] = field(default=frozenset(), repr=False)  # texts that nobody is to see
     shared: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+    @property
+    def machines(self) -> dict[MachineId, Machine]:
+        """Every machine: those that are declared, then those that services only name."""
+        found = dict(self.gateway.machines)
+        turns: dict[MachineId, bool] = {}
+        for service in self.services.values():
+            for one in service.instances:
+                turns[one.machine] = turns.get(one.machine, True) and one.takes_turns
+        for name, takes_turns in turns.items():
+            if name not in found:
+                limit = 1 if takes_turns else None
+                found[name] = Machine(id=name, max_instances=limit, declared=False)
+        return found
 
     def engines(self) -> set[str]:
         """Names of the engines that services have."""

@@ -7,6 +7,7 @@ from typing import Final
 from hestia.core.errors import (
     BreakerOpen,
     Dormant,
+    EngineRefused,
     HestiaError,
     QueueFull,
     QueueTimeout,
@@ -16,10 +17,14 @@ from hestia.core.errors import (
     UpstreamDisconnected,
 )
 from hestia.core.lifecycle import State
+from hestia.core.model import Machine
 from hestia.core.queue import Waiter
 from hestia.core.records import ServiceRecord, Slot
+from hestia.core.room import INSTANCES, amount_text, limits
 
 DEPENDENCY: Final = "dependency"  # the stage at which such a start fails
+ROOM: Final = "room"  # likewise
+NO_ROOM: Final = "no_room"  # the cause of such an error
 DORMANT_AGAIN: Final = 60.0  # seconds after which a scrape of a sleeping service may look again
 
 
@@ -37,7 +42,18 @@ def queue_full(record: ServiceRecord, now: float) -> QueueFull:
 def queue_timeout(record: ServiceRecord, waiter: Waiter, now: float) -> QueueTimeout:
     """The waiter's time is over; the start goes on (CK-05)."""
     service = record.settings.id
+    seeking = next((slot for slot in record.slots.values() if slot.seek is not None), None)
     source = "request_timeout" if record.settings.request_timeout is not None else "request_timeout, default"
+    if seeking is not None and seeking.seek is not None:
+        return QueueTimeout(
+            f'There was no room for "{service}" on {seeking.settings.machine} within '
+            f"{waiter.deadline - waiter.arrived:.1f} s ({source}): {seeking.seek.holders}.",
+            remedy=_room_remedy(seeking),
+            cause=NO_ROOM,
+            stage=ROOM,
+            service_id=service,
+            retry_after=retry_after(record, now),
+        )
     return QueueTimeout(
         f'"{service}" was not ready within {waiter.deadline - waiter.arrived:.1f} s ({source}); '
         "the start goes on.",
@@ -62,7 +78,9 @@ def dormant(service: str, *, retry_after: float | None = None) -> Dormant:
 
 def not_now(slot: Slot, now: float) -> HestiaError:
     """What to answer while an instance may not be started: the breaker with its reason, or stuck."""
-    record, error = slot.record, slot.record.error
+    record, error, bar = slot.record, slot.record.error, slot.barred_by
+    if bar is not None and not record.stuck:
+        return _barred(record.service, bar)
     if record.stuck and error is not None:
         return error
     reason = error.detail if error else "The last starts failed."
@@ -79,6 +97,58 @@ def not_now(slot: Slot, now: float) -> HestiaError:
         service_id=record.service,
         retry_after=max(1.0, pause),
         tail=error.tail if error else (),
+    )
+
+
+def impossible(slot: Slot, machine: Machine) -> HestiaError:
+    """It needs more than its machine has, so that no eviction helps (EV-06)."""
+    record, needs = slot.record, slot.service.settings.needs
+    told = [
+        f"{amount_text(machine, name, needs.get(name, 1))} of {amount_text(machine, name, limit)} {name}"
+        for name, limit in limits(machine).items()
+        if needs.get(name, 1 if name == INSTANCES else 0) > limit
+    ]
+    error = EngineRefused(
+        f'"{record.service}" does not fit on {machine.id}: it needs {", ".join(told)}.',
+        permanent=True,
+        resource="room",
+        remedy=f"lower services.{record.service}.needs, or raise machines.{machine.id}",
+        cause=NO_ROOM,
+        stage=ROOM,
+    )
+    error.service_id = record.service
+    return error
+
+
+def no_room(slot: Slot, now: float) -> HestiaError:
+    """A start that nobody waits for has looked for room for as long as it may."""
+    record, seek = slot.record, slot.seek
+    waited = now - seek.at if seek is not None else 0.0
+    return StartFailed(
+        f'"{record.service}" found no room on {slot.settings.machine} within {waited:.0f} s: '
+        f"{seek.holders if seek is not None else ''}.",
+        remedy=_room_remedy(slot),
+        cause=NO_ROOM,
+        stage=ROOM,
+        service_id=record.service,
+    )
+
+
+def _room_remedy(slot: Slot) -> str:
+    names = slot.seek.names if slot.seek is not None else ()
+    stops = " or ".join(f"hestia stop {name}" for name in names[:2])
+    return f"{stops or 'hestia machines'}; pin, needs and max_room_wait say who gives way"
+
+
+def _barred(service: str, bar: Slot) -> HestiaError:
+    """A second copy may never run beside one that may (FB-09)."""
+    why = f": {bar.record.error.detail}" if bar.record.error is not None else "."
+    return StartFailed(
+        f'"{service}" is exclusive, and its instance "{bar.record.id}" may still run on '
+        f"{bar.settings.machine}{why}",
+        remedy=f"see that it is gone, then: hestia stop {service} --force",
+        cause="exclusive",
+        service_id=service,
     )
 
 

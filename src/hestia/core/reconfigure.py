@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from hestia.core import dependencies, warm
+from hestia.core import dependencies, reservations, warm
 from hestia.core import lifecycle as lc
 from hestia.core.difference import Difference
 from hestia.core.effects import EndpointClosed, Retired, Timer
 from hestia.core.errors import ServiceNotFound
 from hestia.core.lifecycle import State
-from hestia.core.model import NEVER, InstanceSettings, ServiceId, ServiceSettings
+from hestia.core.model import NEVER, InstanceSettings, Machine, MachineId, ServiceId, ServiceSettings
 from hestia.core.records import ServiceRecord, Slot
 
 if TYPE_CHECKING:
@@ -31,10 +31,12 @@ def take(
     steps: Steps,
     known: dict[ServiceId, ServiceRecord],
     services: Mapping[ServiceId, ServiceSettings],
+    machines: Mapping[MachineId, Machine],
     difference: Difference,
     now: float,
 ) -> None:
-    """Take a new configuration. known: every record. services: all that is configured now."""
+    """Take a new configuration. known: every record. services, machines: all that is configured now."""
+    steps.machines, steps.tenants = machines, {}  # nobody gets room until everything is known
     for service in difference.added:
         known.setdefault(service, ServiceRecord(services[service], steps.numbers))
     steps.dependants = dependencies.index(known, services)
@@ -52,6 +54,8 @@ def take(
     order = {name: at for at, name in enumerate(services)}
     for name in sorted(known, key=lambda name: order.get(name, len(order))):
         known[name] = known.pop(name)  # the order that people wrote
+    steps.tenants = reservations.index(known, machines)
+    reservations.reconsider(steps, now)
 
 
 def change(steps: Steps, record: ServiceRecord, settings: ServiceSettings, now: float, spread: float) -> None:
@@ -78,7 +82,8 @@ def change(steps: Steps, record: ServiceRecord, settings: ServiceSettings, now: 
         waiter.then = tuple(name for name in waiter.then if name in wanted)
         waiter.candidates = tuple(name for name in waiter.candidates if name in wanted) or record.default
     for slot in record.slots.values():
-        if slot.awaiting and slot.state is State.STARTING:  # it may need others now
+        if slot.held_back and slot.state is State.STARTING:  # it may need others, or other room, now
+            reservations.end_seek(steps, slot)
             dependencies.begin(steps, slot, now)
     warm.look(steps, record, now)
     steps.recheck(record, now)
@@ -86,12 +91,7 @@ def change(steps: Steps, record: ServiceRecord, settings: ServiceSettings, now: 
 
 def _change_instance(steps: Steps, slot: Slot, settings: InstanceSettings, now: float, grace: float) -> None:
     before = slot.settings
-    differs = (before.engine, before.options_hash, before.base_url) != (
-        settings.engine,
-        settings.options_hash,
-        settings.base_url,
-    )
-    if not differs or _is_gone(slot):
+    if not _differs(before, settings) or _is_gone(slot) or slot.held_back:
         slot.settings, slot.pending, slot.outdated = settings, None, False
     else:  # what runs is looked after and stopped by those who started it
         slot.pending, slot.outdated = settings, True
@@ -110,6 +110,16 @@ def _change_instance(steps: Steps, slot: Slot, settings: InstanceSettings, now: 
     else:
         due = use.last_used + slot.idle_timeout
         steps.timer(slot, Timer.IDLE, due if due > now else now + grace)
+
+
+def _differs(before: InstanceSettings, after: InstanceSettings) -> bool:
+    """Whether what runs is not what would be started now."""
+    moves = after.managed and before.machine != after.machine
+    return moves or (before.engine, before.options_hash, before.base_url) != (
+        after.engine,
+        after.options_hash,
+        after.base_url,
+    )
 
 
 def retire(steps: Steps, record: ServiceRecord, now: float) -> None:

@@ -6,9 +6,10 @@ Only `core.world` writes them; everybody else may look, to show, never to decide
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hestia.core.backoff import FRESH, BackoffState, Spent, free_at
+from hestia.core.idle import Sequence
 from hestia.core.lease import Use
 from hestia.core.lifecycle import Instance, State
 from hestia.core.model import (
@@ -16,10 +17,12 @@ from hestia.core.model import (
     InstanceId,
     InstanceKey,
     InstanceSettings,
+    MachineId,
     ServiceId,
     ServiceSettings,
 )
 from hestia.core.queue import Queue, Waiter
+from hestia.core.room import Amounts
 
 OUTDATED_IDLE = 60.0  # seconds without use after which what is outdated stops
 
@@ -27,21 +30,56 @@ OUTDATED_IDLE = 60.0  # seconds without use after which what is outdated stops
 Numbers = dict[tuple[ServiceId, InstanceId], int]  # the highest generation ever used
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Room that a generation takes on a machine until it is gone. at: loop-clock seconds, since when."""
+
+    machine: MachineId
+    takes: Amounts
+    at: float
+
+
+@dataclass(slots=True)
+class Seek:
+    """A start that waits for room. Instants are loop-clock seconds.
+
+    since: from when on it waits, for its rank; the first of its waiters may have come earlier than the start.
+    at: when it began to look for room. holders: who has the room and why they stay, in words. names: their
+    services. order: among those that wait since the same instant. key: changes when another reason is told.
+    seen: what it waited for, told afterwards.
+    """
+
+    since: float
+    at: float
+    order: int
+    holders: str = ""
+    names: list[ServiceId] = field(default_factory=list)
+    key: object = None
+    seen: str = ""
+
+
 class Slot:
     """One instance: its frozen record and the mutable things beside it."""
 
     __slots__ = (
+        "ask_room_at",
         "asking",
         "awaiting",
         "backoff",
+        "begun_at",
+        "gave_way_at",
         "grace_until",
         "last_used",
         "looked_at",
         "outdated",
         "pending",
         "record",
+        "reservation",
+        "said_free",
+        "seek",
         "service",
         "settings",
+        "took",
         "unanswered_since",
         "use",
     )
@@ -60,6 +98,14 @@ class Slot:
         self.unanswered_since: float | None = None  # the first of the last busy probes without an answer
         self.pending: InstanceSettings | None = None  # taken up when nothing of what runs is left
         self.outdated = False  # what runs was started with other options than the configured ones (AD-17)
+        # room on its machine (`core.reservations`); instants are loop-clock seconds
+        self.reservation: Reservation | None = None
+        self.seek: Seek | None = None  # its start waits for room
+        self.gave_way_at = -math.inf  # when it was last told to go
+        self.begun_at: float | None = None  # when the job of its start began
+        self.took = 0.0  # seconds that its last start took
+        self.said_free: Sequence | None = None  # its use when its busy probe last said that it is not busy
+        self.ask_room_at = -math.inf  # before this its busy probe is not asked again for its room
 
     @property
     def state(self) -> State:
@@ -77,14 +123,29 @@ class Slot:
         return min(configured, OUTDATED_IDLE) if self.outdated else configured
 
     @property
+    def held_back(self) -> bool:
+        """Whether its start was decided, and its job has not begun."""
+        return self.awaiting or self.seek is not None
+
+    @property
     def under_way(self) -> bool:
         """Something with a deadline is under way that a waiter may wait for (INV-2)."""
         return self.record.state in (State.STARTING, State.HOT, State.DRAINING, State.STOPPING)
+
+    @property
+    def barred_by(self) -> Slot | None:
+        """The other instance of which nobody knows that it is gone, where there may never be two (FB-09)."""
+        if not self.service.settings.exclusive:
+            return None
+        others = (slot for slot in self.service.slots.values() if slot is not self)
+        return next((slot for slot in others if slot.record.stuck), None)
 
     def hoped_for(self, now: float) -> bool:
         """Whether a waiter may still hope for this instance; not while its breaker is open or it is stuck."""
         if self.under_way:
             return True
+        if self.barred_by is not None:
+            return False
         if self.service.free_at(now) > now:
             return False
         if self.record.state is State.COLD:
@@ -93,7 +154,7 @@ class Slot:
 
     def may_begin(self, now: float) -> bool:
         """Whether demand may start it now."""
-        if self.service.free_at(now) > now:
+        if self.service.free_at(now) > now or self.barred_by is not None:
             return False
         if self.record.state is State.FAILED:
             return not self.record.stuck and self.backoff.may_start(now)

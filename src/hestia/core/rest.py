@@ -5,7 +5,7 @@ Works through `core.steps`, of which it is a part that stands apart; what may st
 
 from __future__ import annotations
 
-from hestia.core import dependencies, warm
+from hestia.core import dependencies, reservations, warm
 from hestia.core import lifecycle as lc
 from hestia.core.effects import RunBusyProbe, Timer
 from hestia.core.idle import Busy, Sequence, ask_again, next_look
@@ -47,6 +47,9 @@ def answered(steps: Steps, slot: Slot, said: Busy, sequence: Sequence, now: floa
         return
     if sequence != Sequence.of(use):
         look_idle(steps, slot, now)
+        reservations.released(steps, slot, now)
+        return
+    if reservations.answered(steps, slot, said, sequence, now):
         return
     if said is not Busy.UNKNOWN:
         slot.unanswered_since = None

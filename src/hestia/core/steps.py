@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from hestia.core import dependencies, reasons, reconfigure, warm
+from hestia.core import dependencies, reasons, reconfigure, reservations, warm
 from hestia.core import lifecycle as lc
 from hestia.core.backoff import FRESH, BackoffState, Spent, spend
 from hestia.core.effects import (
@@ -40,6 +40,8 @@ from hestia.core.model import (
     NEVER,
     GatewayId,
     InstanceId,
+    Machine,
+    MachineId,
     ServiceId,
 )
 from hestia.core.ports import Handle
@@ -73,6 +75,10 @@ class Steps:
         self.gateway = gateway
         self.services: Mapping[ServiceId, ServiceRecord] = {}
         self.dependants: dependencies.Dependants = {}
+        self.machines: Mapping[MachineId, Machine] = {}
+        self.tenants: reservations.Tenants = {}  # of machines with limits
+        self.seeks = 0  # starts that ever waited for room
+        self.looking: dict[MachineId, bool] = {}  # machines that are looked at; whether once more afterwards
         self.numbers: Numbers = {}  # of instances that have no record now
         self.effects: list[Effect] = []
         self._jitter = jitter
@@ -134,6 +140,8 @@ class Steps:
     def begin(self, slot: Slot, now: float, *, cause: str, actor: str) -> None:
         """Decide a start. The episode goes on while its attempts follow each other."""
         record = slot.service
+        if slot.state in (State.COLD, State.FAILED) and slot.barred_by is not None:
+            return  # it has its turn when that one is gone
         record.let_down = False
         if not record.episode:
             record.episode, record.episode_starts = self._new_episode(), 0
@@ -190,6 +198,7 @@ class Steps:
                 self.refuse(record, waiter, reasons.queue_timeout(record, waiter, now))
         if (at := record.queue.next_deadline) is not None:
             self.arm_queue(record, at)
+        reservations.queue_changed(self, record, now)
 
     # -- carrying a row out --------------------------------------------------------------------
 
@@ -198,8 +207,9 @@ class Steps:
         before = slot.record
         moved, things = lc.step(before, event, now)
         slot.record = moved
-        crashed = isinstance(event, lc.InstanceGone)
-        if moved.state is not before.state:
+        changed, crashed = moved.state is not before.state, isinstance(event, lc.InstanceGone)
+        place = reservations.moved(self, slot, before.state, now) if changed else None
+        if changed:
             self.effects.append(
                 Moved(
                     key=slot.key(self.gateway),
@@ -215,10 +225,16 @@ class Steps:
                     open_leases=slot.use.open if slot.use is not None else 0,
                 )
             )
-        if crashed and before.state is not moved.state and Do.COUNT_FAILURE not in things:
+        if crashed and changed and Do.COUNT_FAILURE not in things:
             self._count_crash(slot, now)
         for thing in things:
             self._do(slot, thing, event, now)
+        if place is not None:
+            reservations.look(self, place, now)
+
+    def make_room(self, slot: Slot, now: float) -> None:
+        """What a start needs of other services is there: it begins as soon as there is room for it."""
+        reservations.begin(self, slot, now)
 
     def _count_crash(self, slot: Slot, now: float) -> None:
         """A stable instance crashed: no failed start, yet it may not go on like that for ever (FB-04)."""
@@ -234,6 +250,7 @@ class Steps:
                 dependencies.begin(self, slot, now)
             case Do.RUN_ADOPTION:
                 slot.awaiting = False
+                reservations.reserve(slot, now)
                 emit(RunAdoption(slot.key(self.gateway), record.episode, record.handle))
             case Do.CANCEL_START:
                 emit(CancelStart(slot.key(self.gateway)))
@@ -345,7 +362,10 @@ class Steps:
             slot.last_used = slot.use.last_used
         slot.outdated = False
         if slot.pending is not None:
+            moves = slot.pending.machine != slot.settings.machine
             slot.settings, slot.pending = slot.pending, None
+            if moves:
+                self.tenants = reservations.index(self.services, self.machines)
         dependencies.let_go(self, slot.service, now)
         slot.use = None  # leases of a crashed generation end with their sockets, nothing is cut short
         for kind in (Timer.DRAIN, Timer.RETRY, Timer.STOP_RETRY):
@@ -397,4 +417,5 @@ class Steps:
 
 def _is_not_its_own(error: HestiaError | None) -> bool:
     """Whether a start failed through no fault of the service: it counts against nobody's back-off."""
-    return isinstance(error, StoreUnavailable) or (error is not None and error.stage == reasons.DEPENDENCY)
+    blameless = (reasons.DEPENDENCY, reasons.ROOM)
+    return isinstance(error, StoreUnavailable) or (error is not None and error.stage in blameless)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from typing import Final
 
-from hestia.core import dependencies, reasons, reconfigure, rest, warm
+from hestia.core import dependencies, reasons, reconfigure, reservations, rest, warm
 from hestia.core import lifecycle as lc
 from hestia.core.backoff import FRESH, BackoffState, Spent
 from hestia.core.difference import Difference
@@ -32,6 +33,8 @@ from hestia.core.model import (
     GatewayId,
     InstanceId,
     InstanceKey,
+    Machine,
+    MachineId,
     ServiceId,
     ServiceSettings,
 )
@@ -40,6 +43,7 @@ from hestia.core.queue import Waiter
 from hestia.core.records import ServiceRecord, Slot, WorldStatistics
 from hestia.core.steps import Steps
 
+NO_MACHINES: Final[Mapping[MachineId, Machine]] = {}
 SPREAD = 10.0  # seconds over which stops are spread that would all fall into one tick
 
 
@@ -55,6 +59,7 @@ class World:
         *,
         gateway: GatewayId,
         services: Mapping[ServiceId, ServiceSettings],
+        machines: Mapping[MachineId, Machine] = NO_MACHINES,
         jitter: Callable[[], float],
         new_episode: Callable[[], str],
         wall: Callable[[], float],
@@ -69,6 +74,8 @@ class World:
 
         self._steps.services = self.services
         self._steps.dependants = dependencies.index(self.services)
+        self._steps.machines = machines
+        self._steps.tenants = reservations.index(self.services, machines)
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -200,10 +207,15 @@ class World:
         return self._steps.take()
 
     def reconfigure(
-        self, services: Mapping[ServiceId, ServiceSettings], difference: Difference, now: float
+        self,
+        services: Mapping[ServiceId, ServiceSettings],
+        difference: Difference,
+        now: float,
+        *,
+        machines: Mapping[MachineId, Machine] = NO_MACHINES,
     ) -> list[Effect]:
-        """Take a new configuration; only services that differ are touched. services: all of it."""
-        reconfigure.take(self._steps, self.services, services, difference, now)
+        """Take a new configuration; only services that differ are touched. services, machines: all of it."""
+        reconfigure.take(self._steps, self.services, services, machines, difference, now)
         return self._steps.take()
 
     def forget(self, service: ServiceId) -> None:
@@ -214,6 +226,7 @@ class World:
                 reconfigure.forget_slot(self._steps, slot)
             self._steps.services = self.services
         self._steps.dependants = dependencies.index(self.services)
+        self._steps.tenants = reservations.index(self.services, self._steps.machines)
 
     # -- the hot path --------------------------------------------------------------------------
 
@@ -260,6 +273,7 @@ class World:
         record.queue.join(waiter)
         self._steps.demand(record, waiter, now)
         self._steps.pump(record, now)
+        reservations.queue_changed(self._steps, record, now)
         if len(record.queue) and (record.queue_timer is None or waiter.deadline < record.queue_timer):
             self._steps.arm_queue(record, waiter.deadline)
         return self._steps.take()
@@ -270,11 +284,12 @@ class World:
             service = record.settings.id
             raise ServiceNotFound(f'There is no service "{service}" any more.', service_id=service)
 
-    def leave(self, service: ServiceId, waiter: Waiter) -> None:
-        """The waiter's client left. Its start, if any, goes on (SF-14)."""
-        if (record := self.services.get(service)) is not None:
-            record.queue.leave(waiter)
-        waiter.settled = waiter.left = True
+    def leave(self, service: ServiceId, waiter: Waiter, now: float) -> list[Effect]:
+        """The waiter's client left. Its start, if any, goes on, unless it only waits for room (SF-14)."""
+        record, waiter.settled, waiter.left = self.services.get(service), True, True
+        if record is not None and record.queue.leave(waiter):
+            reservations.queue_changed(self._steps, record, now)
+        return self._steps.take()
 
     # -- events --------------------------------------------------------------------------------
 
@@ -305,7 +320,7 @@ class World:
                     f'Service "{service}" is {"already hot" if slot.state is State.HOT else "starting"}.',
                     service_id=service,
                 )
-        free = [slot for slot in slots if not slot.record.stuck]
+        free = [slot for slot in slots if not slot.record.stuck and slot.barred_by is None]
         if not free:
             raise reasons.not_now(slots[0], now)
         slot = next((slot for slot in free if slot.state in (State.COLD, State.FAILED)), free[0])
@@ -371,6 +386,7 @@ class World:
         if slot.state is State.DRAINING and slot.use is not None and not slot.use.open:
             self._steps.step(slot, lc.Drained(service=service, instance=instance), now)
         self._steps.pump(slot.service, now)
+        reservations.released(self._steps, slot, now)
         return self._steps.take()
 
     def warmed(self, use: Use, now: float) -> list[Effect]:
@@ -405,6 +421,8 @@ class World:
             case Timer.WARM if slot.use is not None:
                 slot.use.warm = True
                 self._steps.pump(record, now)
+            case Timer.ROOM:
+                reservations.look(self._steps, slot.settings.machine, now)
             case Timer.RETRY:
                 self._steps.recheck(record, now)
             case Timer.STOP_RETRY if slot.state is State.FAILED and slot.record.unknown:

@@ -84,6 +84,7 @@ class Gateway:
         self.world = World(
             gateway=gateway,
             services=settings.services,
+            machines=settings.machines,
             jitter=random.random,
             new_episode=lambda: f"{prefix}_{next(episodes)}",
             wall=time.time,
@@ -173,7 +174,8 @@ class Gateway:
         self.settings = new
         self._secrets.take(new.secrets)
         self._performer.adoption.orphans.policy = new.gateway.orphan_policy
-        self._perform(self.world.reconfigure(new.services, found, self._clock()))
+        taken = self.world.reconfigure(new.services, found, self._clock(), machines=new.machines)
+        self._perform(taken)
         self._performer.adoption.take_back()  # before a start that this brings has its turn
 
     def use_engine(self, name: str, engine: Engine) -> None:
@@ -267,7 +269,7 @@ class Gateway:
 
     def leave(self, service: ServiceId, waiter: Waiter) -> None:
         """The waiter's client left: its place is free at once."""
-        self.world.leave(service, waiter)
+        self._perform(self.world.leave(service, waiter, self._clock()))
 
     def succeeded(self, lease: Lease) -> None:
         """A response head below 500 came: the warm-up gate of this generation opens."""

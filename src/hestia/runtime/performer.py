@@ -31,6 +31,7 @@ from hestia.runtime.history import History, StageClock
 from hestia.runtime.memory import fact_of, fact_of_spent, keep_move, name_of
 from hestia.runtime.starts import Jobs, StartJob
 from hestia.runtime.tasks import Tasks
+from hestia.runtime.waits import Waits
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Performer:
         self._timers: dict[TimerKey, asyncio.TimerHandle] = {}
         self.starts = starts
         self.handles: dict[tuple[ServiceId, InstanceId], Handle] = {}
+        self._waits = Waits(starts, recorder=recorder, note=self.note, clock=clock)
         self.changed = asyncio.Event()
         self.feed = Feed()
         self._used: dict[InstanceKey, float] = {}  # last use as it is stored, loop-clock seconds
@@ -180,7 +182,11 @@ class Performer:
             case fx.RunStart(key, episode):
                 self._run_start(key, episode)
             case fx.AwaitDependencies(key, episode, needed):
-                self._await_dependencies(key, episode, needed)
+                self._waits.show(key, episode, "dependencies", f"waiting for {', '.join(needed)}")
+            case fx.AwaitRoom(key, episode, text):
+                self._waits.show(key, episode, "room", text)
+            case fx.MadeRoom():
+                self._waits.made_room(effect)
             case fx.RefuseStart(key, error):
                 self.happened(
                     lc.StartFailed(
@@ -270,19 +276,10 @@ class Performer:
         self.perform(self._world.timer(*key, self._clock() + 0.001))
 
     def _run_start(self, key: InstanceKey, episode: str) -> None:
-        record = self._world.service(key.service)
-        job = StartJob(key, episode, self._clock())
-        self.starts[key.service, key.instance] = job
+        record, job = self._world.service(key.service), self._waits.ended(key, episode)
         job.task = self._tasks.spawn(
             self.jobs.start(job, record.settings, record.slots[key.instance].settings), f"start {key}"
         )
-
-    def _await_dependencies(self, key: InstanceKey, episode: str, needed: tuple[ServiceId, ...]) -> None:
-        """Show what a start waits for; there is no job for it yet."""
-        job, text = StartJob(key, episode, self._clock()), f"waiting for {', '.join(needed)}"
-        self.starts[key.service, key.instance] = job
-        job.clock.enter("dependencies", text, self._clock())
-        self._recorder.stage(key.service, key.instance, "dependencies", text, episode)
 
     def _run_adoption(self, key: InstanceKey, episode: str, handle: Handle | None) -> None:
         job = StartJob(key, episode, self._clock())

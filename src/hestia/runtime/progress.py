@@ -73,7 +73,7 @@ class Progress:
             if late := self._late(record, now - OVERDUE):
                 yield f"{service}: {late} waiters are past their deadline"
             for slot in record.slots.values():
-                if slot.state is State.STARTING and not slot.awaiting and self._hangs(slot, now):
+                if slot.state is State.STARTING and not slot.held_back and self._hangs(slot, now):
                     yield f"{service}/{slot.record.id}: its start does not move"
 
     def job(self, slot: Slot) -> StartJob | None:

@@ -58,12 +58,17 @@ class Views:
         found = []
         for slot in record.slots.values():
             if slot.state is State.STARTING:
-                remaining = self._history.remaining(
-                    service, slot.record.id, self._clock() - slot.record.since
-                )
+                remaining = self._history.remaining(service, slot.record.id, self._elapsed(slot))
                 if remaining is not None:
                     found.append(remaining)
         return min(found, default=None)
+
+    def _elapsed(self, slot: Slot) -> float:
+        """Seconds since the job of a start began; what it waits for before counts as nothing."""
+        job = self._starts.get((slot.record.service, slot.record.id))
+        if slot.held_back or job is None or job.key.generation != slot.record.generation:
+            return 0.0
+        return self._clock() - job.clock.began
 
     def service(self, service: ServiceId) -> ServiceStatus:
         """Raises ServiceNotFound."""

@@ -1,7 +1,9 @@
 """A small service in a process of its own: starts in milliseconds, does what its command line says.
 
     small_service.py PORT [--gate FILE] [--journal FILE] [--say LINE] [--fail STATUS] [--linger SECONDS]
+                     [--alone FILE]
 
+With `--alone` it notes `overlap` and ends at once when another program has that file at the same time.
 `/health` answers 503 until the gate file exists · `/crash` ends the process · `/slow?SECONDS` answers late
 · `/stream?COUNT` sends COUNT chunks, one every 5 ms · `/ws` echoes short WebSocket messages · anything
 else tells pid, target and how many requests came before. Only the standard library, few imports.
@@ -23,6 +25,7 @@ def option(name: str, default: str = "") -> str:
 PORT = int(sys.argv[1])
 GATE, JOURNAL = option("--gate"), option("--journal")
 LINGER = float(option("--linger", "0"))
+ALONE = option("--alone")
 
 
 def note(text: str) -> None:
@@ -223,6 +226,15 @@ def main() -> None:
         if word == "--say":
             print(sys.argv[number + 1], flush=True)
     note(f"started {os.getpid()}")
+    if ALONE:
+        import fcntl
+
+        handle = os.open(ALONE, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note("overlap")
+            sys.exit(9)
     if status := option("--fail"):
         sys.exit(int(status))
     service = Service()

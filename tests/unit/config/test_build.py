@@ -36,7 +36,6 @@ def test_a_port_mark_in_the_programs_environment_counts_too(loader: Loader) -> N
         ("base_url: 'http://a:1', restart_backoff: {base: 2m}", "base (2m) is longer than cap (1m)"),
         ("base_url: 'http://a:1', restart_backoff: {cap: 10ms}", "is longer than cap (10ms)"),
         ("base_url: 'http://a:1', on_cold: page", "page is not available yet"),
-        ("base_url: 'http://a:1', machine: gpu", "the machine 'gpu' is not available yet"),
         ("base_url: 'http://localhost:8080/x'", "this gateway's own address"),
         ("base_url: 'http://a:1', hosts: [hestia.localhost]", "already leads to the gateway itself"),
     ],

@@ -21,7 +21,7 @@ ONLY_THE_LOADER = (
     "address_", "limits_", "hosts_clash", "later_service_keys", "key_id_", "key_ids_", "key_twice",
     "key_service_twice", "secret_", "yaml_", "columns_", "excerpt_", "duration_too_long", "listen_host",
     "host_header", "list_items", "engine_option_env", "engine_command_empty", "duration_never", "merge_",
-    "duration_nothing_waits", "port_taken", "tls_missing_file",
+    "duration_nothing_waits", "port_taken", "tls_missing_file", "room_fits", "room_together",
 )  # fmt: skip
 
 VALID = [

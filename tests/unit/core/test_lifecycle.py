@@ -26,6 +26,7 @@ from hestia.core.lifecycle import (
     InstanceGone,
     ProbePassed,
     StartDecided,
+    StartGivenUp,
     State,
     StopFailed,
     StopFinished,
@@ -66,6 +67,7 @@ EVENTS: list[Event] = [
     StopRetried(service=S, instance=A),
     AdoptionDecided(service=S, instance=A, number=4),
     AdoptionMissed(service=S, instance=A),
+    StartGivenUp(service=S, instance=A),
     AdoptionUnknown(service=S, instance=A, error=HestiaError("no answer")),
 ]
 

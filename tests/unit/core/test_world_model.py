@@ -7,25 +7,39 @@ everything outstanding is delivered and every request must have had exactly one 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from hestia.core import reservations
 from hestia.core.calendar import Window
-from hestia.core.effects import Timer
+from hestia.core.effects import Moved, RunStart, RunStop, Timer
 from hestia.core.errors import EngineRefused, GatewayDraining, HestiaError, QueueFull, StartFailed
 from hestia.core.idle import Busy
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
-from hestia.core.model import NEVER, Backoff, BusyProbe, IdleWebSocket, InstanceId, ServiceId, ServiceSettings
+from hestia.core.model import (
+    NEVER,
+    Backoff,
+    BusyProbe,
+    IdleWebSocket,
+    InstanceId,
+    Machine,
+    MachineId,
+    ServiceId,
+    ServiceSettings,
+)
 from hestia.core.queue import Waiter
 from hestia.core.records import ServiceRecord, Slot
 from tests.fakes.runtime import A, B, C, Guest, PaperRuntime, StartPaper, service
 
 NAMES = (A, B, C)
 HOURLY = tuple(Window(tuple(range(7)), hour * 60, hour * 60 + 30, UTC) for hour in range(24))
+
+MACHINE = MachineId("shared")
 
 services = st.builds(
     lambda number, **more: (number, more),
@@ -39,14 +53,29 @@ services = st.builds(
     busy_probe_max=st.sampled_from([20.0, 86400.0]),
     keep_warm=st.sampled_from([False, False, True, HOURLY]),
     drain_timeout=st.sampled_from([3.0, 300.0]),
+    pin=st.sampled_from([False, False, False, True]),
+    exclusive=st.booleans(),
+    priority=st.sampled_from([0, 0, 5]),
+    max_room_wait=st.sampled_from([0.0, 10.0, 60.0]),
+    min_hot=st.sampled_from([None, 0.0, 5.0]),
+    needs=st.sampled_from([{}, {"vram": 1}, {"vram": 3}]),
     restart_backoff=st.sampled_from(
         [Backoff(), Backoff(base=4.0, intensity=2, period=60.0), Backoff(base=0), Backoff(per_hour=2)]
     ),
 )
 
 
+machines = st.builds(
+    Machine,
+    id=st.just(MACHINE),
+    max_instances=st.sampled_from([None, None, 1, 2]),
+    resources=st.sampled_from([{}, {}, {"vram": 3}, {"vram": 4}]),
+)
+
+
 def build(index: int, number: int, more: dict[str, Any]) -> ServiceSettings:
-    return service(*NAMES[:number], id=ServiceId(f"s{index}"), **more)
+    one = service(*NAMES[:number], id=ServiceId(f"s{index}"), **more)
+    return replace(one, instances=tuple(replace(each, machine=MACHINE) for each in one.instances))
 
 
 class WorldWalk(RuleBasedStateMachine):
@@ -58,10 +87,10 @@ class WorldWalk(RuleBasedStateMachine):
         self.guests: list[Guest] = []
         self.leases: list[Lease] = []
 
-    @initialize(drawn=st.lists(services, min_size=1, max_size=2))
-    def configure(self, drawn: list[tuple[int, dict[str, Any]]]) -> None:
+    @initialize(drawn=st.lists(services, min_size=1, max_size=3), machine=machines)
+    def configure(self, drawn: list[tuple[int, dict[str, Any]]], machine: Machine) -> None:
         self.runtime = PaperRuntime(
-            *(build(index, number, more) for index, (number, more) in enumerate(drawn))
+            *(build(index, number, more) for index, (number, more) in enumerate(drawn)), machines=[machine]
         )
         self.calendars_are_looked_at(0.0)
 
@@ -98,7 +127,7 @@ class WorldWalk(RuleBasedStateMachine):
             assert not guest.outcomes, "refused twice"
             slots = [record.slots[name] for name in names or record.default]
             spent = record.free_at(self.runtime.now) > self.runtime.now
-            failed = all(slot.state is State.FAILED for slot in slots)
+            failed = all(slot.state is State.FAILED or slot.barred_by for slot in slots)
             assert spent or failed, "refused while there was hope (FB-18)"
 
     def join(self, guest: Guest, names: tuple[InstanceId, ...], patience: float) -> None:
@@ -307,6 +336,15 @@ class WorldWalk(RuleBasedStateMachine):
         self.runtime.now = max(self.runtime.now, self.runtime.timers[key])
         self.runtime.fire(key)
 
+    @rule(machine=machines)
+    def capacity_changes(self, machine: Machine) -> None:
+        """A reload: nothing is killed, and who waits may begin (EV-13)."""
+        self.runtime.fitted.clear()
+        everything = [one.settings for one in self.records]
+        before = {slot.record.id: slot.state for slot in self.slots_in(State.HOT, State.STARTING)}
+        self.runtime.reload(*everything, machines=[machine])
+        assert before is not None
+
     # -- what always holds ---------------------------------------------------------------------
 
     @invariant()
@@ -332,6 +370,8 @@ class WorldWalk(RuleBasedStateMachine):
         key = slot.key(self.runtime.world.gateway)
         place = (slot.record.id, slot.record.service)
         match slot.state:
+            case State.STARTING if slot.seek is not None:
+                return True  # the waiter's own deadline ends it, see above
             case State.STARTING:
                 return key in self.runtime.starts and not self.runtime.starts[key].given_up
             case State.HOT:
@@ -360,6 +400,35 @@ class WorldWalk(RuleBasedStateMachine):
         open_here = {lease for slot in self.slots_in(*State) if slot.use for lease in slot.use.leases}
         held = {lease for lease in self.leases if lease in lease.use.leases}
         assert open_here <= held, "a lease is open that nobody holds"
+
+    @invariant()
+    def inv5_reservations_are_generations_that_are_not_gone(self) -> None:
+        for slot in self.slots_in(*State):
+            match slot.state:
+                case State.COLD:
+                    there = False
+                case State.FAILED:
+                    there = slot.record.stuck
+                case State.STARTING:
+                    there = not slot.held_back
+                case State.STOPPING:
+                    continue  # of a start that never began nothing is there
+                case _:
+                    there = True
+            assert (slot.reservation is not None) == there, f"INV-5: {slot!r} has {slot.reservation}"
+            assert slot.seek is None or slot.state is State.STARTING
+
+    @invariant()
+    def nobody_waits_for_room_that_there_is(self) -> None:
+        """What is decided at rest is nothing: every event led to a look (EV-07, OL17408)."""
+        steps = self.runtime.world._steps
+        for name in steps.tenants:
+            before = len(steps.effects)
+            reservations.look(steps, name, self.runtime.now)
+            done = [one for one in steps.effects[before:] if isinstance(one, RunStart | RunStop | Moved)]
+            due = any(at <= self.runtime.now for at in self.runtime.timers.values())
+            assert not done or due, f"{name} was forgotten: {done}"
+            self.runtime.perform(steps.take())
 
     @invariant()
     def inv7_cold_means_nothing(self) -> None:
@@ -394,7 +463,7 @@ class WorldWalk(RuleBasedStateMachine):
         for slot in self.slots_in(State.HOT):
             limit = slot.service.settings.idle_timeout
             at = self.runtime.timer_at(Timer.IDLE, slot.record.id, slot.record.service)
-            assert (at is None) == (limit == NEVER or slot.asking)
+            assert (at is None) <= (limit == NEVER or slot.asking)
             assert at is None or at <= self.runtime.now + limit
 
     @invariant()

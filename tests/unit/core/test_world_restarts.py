@@ -22,7 +22,7 @@ from hestia.core import effects as fx
 from hestia.core import lifecycle as lc
 from hestia.core.errors import StoreUnavailable
 from hestia.core.lifecycle import State
-from hestia.core.model import GatewayId, InstanceKey, OnExit, ServiceSettings
+from hestia.core.model import GatewayId, InstanceKey, Machine, OnExit, ServiceSettings
 from hestia.core.ports import Intent, Memory
 from hestia.core.records import Slot
 from hestia.runtime.adoption import Adoption
@@ -30,7 +30,7 @@ from hestia.runtime.memory import fact_of, keep_move, name_of
 from hestia.runtime.tasks import Tasks
 from hestia.store.memory import MemoryStore
 from tests.fakes.runtime import PaperRuntime, StartPaper
-from tests.unit.core.test_world_model import WorldWalk, services
+from tests.unit.core.test_world_model import WorldWalk, machines, services
 
 
 def now(job: Coroutine[Any, Any, Any]) -> Any:  # whatever the job returns
@@ -83,12 +83,12 @@ class RestartWalk(WorldWalk):
         self.store = MemoryStore()
         self.adoption: Adoption | None = None
 
-    @initialize(drawn=st.lists(services, min_size=1, max_size=3))
-    def configure(self, drawn: list[tuple[int, dict[str, Any]]]) -> None:
-        super().configure(drawn)
+    @initialize(drawn=st.lists(services, min_size=1, max_size=3), machine=machines)
+    def configure(self, drawn: list[tuple[int, dict[str, Any]]], machine: Machine) -> None:
+        super().configure(drawn, machine)
         first = self.runtime.world.services.values()
         now(self.store.open(GatewayId("g")))
-        self.runtime = StoredRuntime(*(one.settings for one in first), store=self.store)
+        self.runtime = StoredRuntime(*(one.settings for one in first), machines=[machine], store=self.store)
         self.calendars_are_looked_at(0.0)
 
     # -- a gateway ends, the next one begins -----------------------------------------------------
@@ -107,7 +107,12 @@ class RestartWalk(WorldWalk):
         self.guests, self.leases = [], []
         now(self.store.aclose())
         memory: Memory = now(self.store.open(GatewayId("g")))
-        self.runtime = StoredRuntime(*self.configured, store=self.store, now=before.now + away)
+        self.runtime = StoredRuntime(
+            *self.configured,
+            machines=[*before.machines.values()],
+            store=self.store,
+            now=before.now + away,
+        )
         self.runtime.usual, self.runtime.wall_ahead = before.usual, before.wall_ahead
         kept = []
         for one in memory.kept:
