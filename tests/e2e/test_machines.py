@@ -128,7 +128,7 @@ async def test_ev_13_a_reload_that_changes_capacity(tmp_path: Path) -> None:
         assert [(await served.status(name))["phase"] for name in services] == ["hot", "hot"]
 
 
-async def test_ad_15_killed_while_both_want_the_room(tmp_path: Path) -> None:
+async def test_two_want_the_room_when_the_gateway_is_killed(tmp_path: Path) -> None:
     """The next gateway adopts the one that runs, counts its room, and gives both their turn."""
     async with lives(tmp_path / "gateway") as gateway:
         gateway.configuration["machines"] = BOX
