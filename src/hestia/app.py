@@ -43,6 +43,7 @@ from hestia.runtime.gateway import Gateway
 from hestia.runtime.records import Records, tell_events
 from hestia.runtime.tasks import Tasks, first_of
 from hestia.runtime.timeline import Timeline
+from hestia.runtime.under_way import UnderWay
 from hestia.store.choose import store_for
 from hestia.store.folder import StateFolder
 from hestia.strategies.registry import Finder
@@ -176,7 +177,18 @@ class Hestia:
             reloads=self.reloads,
             routing=self._routing_view,
             numbers=metrics,
-            past=Past(past, self._store, self.gateway.feed, metrics.batches.hand_on, settings.retention.days),
+            past=Past(
+                past,
+                self._store,
+                self.gateway.feed,
+                fresh=metrics.batches.hand_on,
+                under_way=UnderWay(
+                    lambda one: self._doors.under_way(self._edge, one),
+                    self.gateway.world.services,
+                    timeline,
+                ).request,
+                days=settings.retention.days,
+            ),
         )
         control = ControlServer(api, control_path, spawn=self._tasks.spawn)
         await control.start()

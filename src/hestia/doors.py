@@ -7,11 +7,14 @@ every data path takes the new settings in the same step. `app` builds the parts.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from hestia.core.model import ServiceId, ServiceSettings, Settings
+from hestia.core.requests import RequestRecord
 from hestia.edge.server import Door, EdgeServer
+from hestia.proxy.exchange import Exchange
 from hestia.proxy.service import DataPath
 
 
@@ -59,6 +62,15 @@ class Doors:
         door = Door(handler=path.handler, host=settings.gateway.host, port=service.port, service=service.id)
         self._own[service.port] = _Own(service.id, path, door)
         return door
+
+    def under_way(self, edge: EdgeServer | None, request_id: bytes) -> RequestRecord | None:
+        """What is known so far of a request to a service that has not ended. A look at all that are open."""
+        for one in edge.exchanges() if edge is not None else ():
+            if isinstance(one, Exchange) and one.id == request_id:
+                record = one.so_far(time.time(), self.main.clock())
+                if record.service:
+                    return record
+        return None
 
     async def open(self, edge: EdgeServer, new: Settings) -> list[int]:
         """Open the doors that new settings ask for; their ports. Raises ConfigError and has opened none."""

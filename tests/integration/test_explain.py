@@ -10,7 +10,10 @@ import pytest
 from hestia.core.errors import StartFailed
 from tests.fakes import upstream as step
 from tests.fakes.client import Client
+from tests.fakes.facts import PATIENCE
 from tests.fakes.http_upstream import HttpUpstream
+from tests.fakes.upstream import Connection
+from tests.fakes.websocket import handshake
 from tests.fakes.wire import answer, request
 
 from .conftest import MakeClient, MakeUpstream
@@ -104,6 +107,101 @@ async def test_explain_of_a_failed_start_says_why_and_what_to_do(
     assert story["do"]
     entry = await gw.hestia._store.request("lost")
     assert entry is not None, "what failed is stored, too"
+
+
+async def now(client: Client, request_id: str, state: str) -> Story:
+    """The story of a request that has not ended, once it does `state`."""
+    async with asyncio.timeout(PATIENCE):
+        while (story := await told(client, request_id))["now"]["state"] != state:
+            await asyncio.sleep(0.003)
+    assert story["finished"] is False
+    return story
+
+
+async def test_cl_18_a_request_that_waits_says_for_what_and_behind_whom(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    gw = await gateway(cold("a"), wakes={"a": upstream}, ready=False)
+    asker = await connect(gw)
+    clients = [await connect(gw) for _ in range(3)]
+    for number, client in enumerate(clients):
+        await client.send(request("GET", f"{S}/{number}", ("X-Request-ID", f"r{number}")))
+        await gw.until_waiting(number + 1)
+    first, last = await now(asker, "r0", "waiting"), await now(asker, "r2", "waiting")
+    assert (first["now"]["position"], first["now"]["behind"]) == (1, [])
+    assert (last["now"]["position"], last["now"]["behind"]) == (3, ["r0", "r1"])
+    assert "waits for a, which starts" in last["now"]["text"]
+    assert last["now"]["text"].endswith("2 before it")
+    assert last["now"]["since"] >= first["at"]
+    assert the(last, "queue")["text"].endswith("the start was begun by request r0")
+    assert last["status"] == 0
+    assert last["queueMs"] == pytest.approx(last["totalMs"], abs=EXACT)
+    gw.probe.ready = True
+    for client in clients:
+        assert (await client.response()).status == 200
+    ended = await told(asker, "r2")
+    assert (ended["finished"], ended["now"], ended["status"]) == (True, None, 200)
+
+
+async def test_cl_18_a_request_that_streams_says_since_when_and_how_much(
+    gateway: MakeGateway, upstream: HttpUpstream, raw: MakeUpstream, connect: MakeClient
+) -> None:
+    """Whether it waited before makes no difference; nor does asking change how it ends."""
+    begun = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+    go_on = asyncio.Event()
+
+    async def play(connection: Connection) -> None:
+        await connection.next_or_end()
+        await connection.send(begun + b"12345")
+        await go_on.wait()
+        await connection.send(b"67890")
+
+    slow = await raw([play])
+    gw = await gateway(a=slow)
+    client, asker = await connect(gw), await connect(gw)
+    await client.send(request("GET", f"{S}/x", ("X-Request-ID", "slow")))
+    await client.head()
+    story = await now(asker, "slow", "streaming")
+    assert story["now"]["position"] is None
+    assert "200, 5 bytes so far" in story["now"]["text"]
+    assert (story["status"], story["bytesOut"]) == (200, 5)
+    go_on.set()
+    await client.body()
+    assert (await told(asker, "slow"))["finished"] is True
+
+
+async def test_cl_18_an_open_websocket_is_told(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    gw = await gateway(a=upstream)
+    client, asker = await connect(gw), await connect(gw)
+    await client.send(handshake(f"{S}/ws", ("X-Request-ID", "socket")))
+    await client.head(upgrade=True)
+    story = await now(asker, "socket", "streaming")
+    assert story["now"]["text"] == "its WebSocket with a is open"
+
+
+async def test_the_queue_time_of_a_request_that_was_sent_again_is_its_wait_only(
+    gateway: MakeGateway, raw: MakeUpstream, connect: MakeClient
+) -> None:
+    """Of the log, the metrics and explain alike: an attempt that failed is no wait for an instance."""
+
+    async def dies(connection: Connection) -> None:
+        await connection.next_or_end()
+        await asyncio.sleep(0.05)  # the attempt takes a while, as a real one does
+        connection.reset()
+
+    flaky = await raw([dies], [step.repeat(answer(b"ok"))])
+    gw = await gateway(a=flaky)
+    client = await connect(gw)
+    await client.ask("GET", f"{S}/x", ("X-Request-ID", "again"))
+    story = await told(client, "again")
+    assert (story["attempts"], story["queueMs"]) == (2, 0.0)
+    record = next(one for one in gw.hestia.past._newest() if one.request_id == b"again")
+    assert (record.attempts, record.queue_ms) == (2, 0.0)
+    assert "hestia_queue_wait_seconds" not in {
+        family.name for family, points in gw.hestia.metrics.families() if points
+    }
 
 
 async def test_an_unknown_request_is_404_and_says_how_long_they_are_kept(

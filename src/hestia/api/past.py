@@ -32,13 +32,14 @@ router = APIRouter(tags=["past"])
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Where what was is asked for. fresh: has the records of requests that just ended handed on. days: for
-    which the store keeps what it has."""
+    """Where what was is asked for. fresh: has the records of requests that just ended handed on.
+    under_way: of the request of that id, if it has not ended. days: for which the store keeps things."""
 
     records: Records
     store: StoreReader
     feed: Feed
     fresh: Callable[[], None] = lambda: None
+    under_way: Callable[[str], RequestEntry | None] = lambda _: None
     days: float = 30.0
 
 
@@ -229,12 +230,13 @@ async def request_story(
     request: Request,
     request_id: Annotated[str, Path(alias="requestId", examples=["req_7kq2mxw3f5z6ayb4ndaaab"])],
 ) -> Response:
-    """Why a request took what it took. Its id is in the header `X-Request-ID` of its answer."""
+    """Why a request took what it took, or what it waits for. Its id is in the header `X-Request-ID` of its
+    answer, and in the log."""
     past = past_of(request)
-    entry = await past.records.request(request_id)
+    entry = past.under_way(request_id) or await past.records.request(request_id)
     if entry is None:
         raise NotFound(
-            f"There is no request {quoted(request_id)} any more, or not yet: it is told when it has ended. "
+            f"There is no request {quoted(request_id)} that is under way or remembered. "
             f"The last 10,000 are remembered while the gateway runs; those that waited or failed are stored "
             f"for {past.days:g} days (retention).",
             remedy="GET /v1/requests lists the last ones; hestia events shows what happened.",

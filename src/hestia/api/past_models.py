@@ -53,8 +53,25 @@ class Part(Document):
     )
 
 
+class Now(Document):
+    """What a request that has not ended is doing."""
+
+    state: str = Field(
+        description="`routing`, `waiting` (for an instance), `connecting`, `sent` (no answer yet), "
+        "`streaming` (the answer, or a WebSocket) or `pausing` (before a further attempt).",
+        examples=["waiting"],
+    )
+    since: Instant
+    text: str = Field(description="The same as a sentence, with what it waits for.")
+    position: int | None = Field(description="Place in the queue, from 1; null where it does not wait.", ge=1)
+    behind: list[str] = Field(description="Ids of the last ten requests that wait before it, in order.")
+
+
 class RequestStory(Document):
     """Why a request took what it took. `parts` add up to `totalMs`."""
+
+    finished: bool = Field(default=True, description="False while it is under way; all below is so far then.")
+    now: Now | None = Field(default=None, description="While it is under way: what it does.")
 
     request_id: str
     service_id: str = Field(description="Empty for the gateway itself.")

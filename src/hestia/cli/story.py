@@ -30,14 +30,18 @@ def event_line(event: Document, screen: Screen, now: datetime) -> str:
 def request_lines(told: Document) -> Iterator[str]:
     """The way of a request, in time order: when, how long, what."""
     status = f"{told.get('status') or 'no answer'} {plain(str(told.get('code', '')))}".strip()
-    took = _seconds(told.get("totalMs"))
-    yield f"{plain(str(told.get('method')))} {plain(str(told.get('path')))}   {status}   after {took}"
+    finished = told.get("finished", True)
+    took = f"{status}   after" if finished else "under way for"
+    took = f"{took} {_seconds(told.get('totalMs'))}"
+    yield f"{plain(str(told.get('method')))} {plain(str(told.get('path')))}   {took}"
     yield f"{_at(0)}  {_one_line(told.get('matched'))}"
     for part in told.get("parts") or []:
         yield _part(part)
         for inner in part.get("parts") or []:
             yield _part(inner, indent="  ")
     yield f"{_at(told.get('totalMs'))}  {_one_line(told.get('end'))}"
+    if isinstance(now := told.get("now"), dict) and (behind := now.get("behind")):
+        yield f"behind: {', '.join(plain(str(one)) for one in behind)}"
     if told.get("detail"):
         yield f"why: {_one_line(told['detail'])}"
     if told.get("do"):

@@ -16,6 +16,7 @@ from hestia.edge.connection import ClientConnection, Handler
 from hestia.edge.given import Given, Heard
 from hestia.edge.limits import Room, open_files_limit
 from hestia.edge.listener import BACKLOG, Opened, Spawn, TlsListener, bind
+from hestia.edge.pending import Exchange
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +170,10 @@ class EdgeServer:
     @property
     def open(self) -> int:
         return len(self._connections)
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """Those that are under way, of all connections."""
+        return (one.exchange for one in self._connections if one.exchange is not None)
 
     def _make(self, door: Door | None = None, opened: Opened | None = None) -> ClientConnection:
         door = door or self._doors[0]

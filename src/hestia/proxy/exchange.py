@@ -28,6 +28,7 @@ from hestia.core.errors import (
 )
 from hestia.core.lease import Lease
 from hestia.core.queue import Outcome, Waiter
+from hestia.core.requests import RequestRecord
 from hestia.core.routing import Match
 from hestia.core.rules import Rules, Underscores
 from hestia.http1.framing import UNTIL_CLOSE
@@ -208,6 +209,11 @@ class Exchange(Chosen):
         self._client.resume()
         for data in early:
             self._socket.from_client(data)
+
+    def so_far(self, at: float, now: float) -> RequestRecord:
+        if self._socket is not None:
+            self._bytes_in, self._bytes_out = self._socket.passed
+        return super().so_far(at, now)
 
     def socket_ended(self, bytes_in: int, bytes_out: int, aborted: str) -> None:
         """Both legs of the splice are closed or cut."""

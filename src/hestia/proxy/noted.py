@@ -94,9 +94,16 @@ class Noted(ABC):
         steps, self._steps = self._steps, None
         return tuple(steps or ())
 
+    def so_far(self, at: float, now: float) -> RequestRecord:
+        """The record of an exchange that goes on; its last step is `end`, as if that were now."""
+        steps, self._steps = self._steps, list(self._steps or ())
+        record = self.record(at, now)
+        self._steps = steps
+        return record
+
     def record(self, at: float, now: float) -> RequestRecord:
         """What is known at the end. at: wall-clock seconds. now: loop-clock seconds."""
-        match, started, upstream = self._match, self.started, self._upstream
+        match, started, upstream, steps = self._match, self.started, self._upstream, self._steps
         leased, connected, head = self.t_leased, self.t_connected, self.t_head
         if connected < leased:
             connected = 0.0  # of an attempt before
@@ -112,7 +119,7 @@ class Noted(ABC):
                 self.status,
                 self._bytes_in,
                 self._bytes_out,
-                (leased - started) * 1000 if leased else 0.0,
+                0.0 if steps is None else _waited(steps, now) * 1000,
                 (connected - (leased or started)) * 1000 if connected else 0.0,
                 (head - (connected or leased or started)) * 1000 if head else 0.0,
                 (now - started) * 1000,
@@ -123,6 +130,16 @@ class Noted(ABC):
                 self._fallback is not None,
                 upstream.instance if upstream is not None else "",
                 upstream.generation if upstream is not None else 0,
-                () if self._steps is None else self._noted(),
+                () if steps is None else self._noted(),
             ),
         )
+
+
+def _waited(steps: list[Step], now: float) -> float:
+    """Seconds in the queue, over all attempts; each wait ends with the step behind it."""
+    waited, queued = 0.0, 0.0
+    for step in steps:
+        if queued:
+            waited += step.at - queued
+        queued = step.at if step.what == "queued" else 0.0
+    return waited + (now - queued if queued else 0.0)

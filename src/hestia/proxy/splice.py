@@ -90,6 +90,11 @@ class Splice:
         self._client_done = self._upstream_done = False
         self._ended = False
 
+    @property
+    def passed(self) -> tuple[int, int]:
+        """Bytes so far from the client, and to it."""
+        return self._in, self._out
+
     def from_client(self, data: bytes) -> None:
         """Bytes towards the upstream. While closing, up to the end of the frame under way."""
         if self._upstream_done or self._ended:

@@ -49,6 +49,27 @@ def test_a_request_is_told_in_time_order_and_ends_with_what_to_do() -> None:
     ]
 
 
+def test_a_request_that_has_not_ended_says_what_it_does_and_behind_whom() -> None:
+    told = {
+        "method": "GET",
+        "path": "/services/a/",
+        "status": 0,
+        "totalMs": 12400.0,
+        "finished": False,
+        "matched": "matched service a by its path",
+        "end": "not ended: waits for a, which starts (boot), 2 before it",
+        "now": {"state": "waiting", "position": 3, "behind": ["r0", "r\x071"]},
+        "parts": [part("queue", 0.0, 12400.0, "waited")],
+    }
+    assert list(request_lines(told)) == [
+        "GET /services/a/   under way for 12 s",
+        "   0.00 s  matched service a by its path",
+        "   0.00 s  queue           12 s  waited",
+        "  12.40 s  not ended: waits for a, which starts (boot), 2 before it",
+        "behind: r0, r\\x071",
+    ]
+
+
 @pytest.mark.parametrize(
     ("phase", "more", "events", "why", "following"),
     [

@@ -42,7 +42,7 @@ def explain(what: str) -> None:
         exit_code=ExitCode.NOT_FOUND,
         code="not_found",
         remedy=(
-            "A request is told when it has ended; the last 10,000 are remembered while the gateway runs,",
+            "The last 10,000 requests are remembered while the gateway runs,",
             "and those that waited or failed as long as `retention` says.",
             "List services: hestia status; what happened: hestia events",
         ),
