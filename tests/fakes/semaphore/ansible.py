@@ -66,7 +66,7 @@ class AnsiblePlay:
         """From 2.13 a limit that the template does not allow is ignored without a word."""
         if not self.version.modern:
             return [f"--limit={asked['limit']}"] if asked.get("limit") else []
-        hosts = asked.get("params", {}).get("limit") or [asked["limit"]] if asked.get("limit") else []
+        hosts = asked.get("params", {}).get("limit", [])
         return [f"--limit={','.join(hosts)}"] if hosts and allowed.get("allow_override_limit") else []
 
     def _environment(self, run: Run, folder: str) -> dict[str, str]:

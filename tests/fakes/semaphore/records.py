@@ -147,7 +147,7 @@ class Task:
         }
 
     def _modern(self, *, created: bool) -> Document:
-        """Empty fields are left out; `limit` has moved to `params` and is always empty."""
+        """Empty fields are left out; `limit` has moved to `params` and is only echoed."""
         asked = self.asked
         shown = {
             "id": self.id,
@@ -171,7 +171,7 @@ class Task:
             "params": asked.get("params"),
         }
         shown.update({name: value for name, value in optional.items() if value})
-        shown["limit"] = ""
+        shown["limit"] = asked.get("limit", "") if created else ""
         return shown
 
     def listed(self, version: Version, template: Document, user_name: str | None) -> Document:

@@ -104,10 +104,12 @@ def _show_environment(version: Version, thing: Document, single: bool) -> Docume
         "env": thing.get("env"),
     }
     blank = [
-        {"id": number, "type": one["type"], "name": one["name"], "secret": "", "operation": ""}
-        for number, one in enumerate(thing.get("secrets", []), 1)
+        {"id": one["id"], "type": one["type"], "name": one["name"], "secret": "", "operation": ""}
+        for one in thing.get("secrets", [])
     ]
-    if not version.modern:
+    if version.modern:
+        blank.sort(key=lambda one: str(one["name"]))
+    else:
         return shown | {"secrets": (blank if single else None) or None}
     return shown | {"secrets": blank} if blank and single else shown
 
@@ -175,9 +177,11 @@ def _make(kind: Kind, call: Call) -> Response:
     if asked.get("project_id") != call.project.id:
         raise Refused(400, MISMATCH)
     kind.check(call, asked)
+    for secret in asked.get("secrets", []):
+        secret["id"] = call.world.new_id("keys")  # secrets of a variable group are keys, there and here
     thing = call.world.add_thing(call.project, kind.path, {"name": "", **asked})
     if kind.path == "inventory" or call.version.modern:
-        return told(kind.show(call.version, thing, True), 201)
+        return told(kind.show(call.version, thing, False), 201)
     return done()
 
 

@@ -36,10 +36,12 @@ COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 def start(call: Call) -> Response:
     """Queue a run. What cannot be run is stored as a task in `error` all the same, and answered 500."""
-    asked = {"template_id": 0} | call.decode(START)
+    asked: Document = {"template_id": 0} | call.decode(START)
     template = call.project.of("templates").get(asked["template_id"])
     if template is None:
         raise Refused(call.version.unknown_template)
+    if call.version.modern and asked.get("limit"):
+        asked["params"] = {"limit": asked["limit"].split(","), **asked.get("params", {})}
     task = call.world.add_task(call.project, call.user, asked)
     if not _runnable(call, template, asked):
         task.status = Status.ERROR
@@ -142,10 +144,10 @@ def _reject(call: Call) -> Response:
 
 def _drop(call: Call) -> Response:
     task = one(call)
-    if call.queue.knows(task):
-        raise Refused(400)
     if not call.user.admin:
         raise Refused(401)
+    if call.queue.knows(task):
+        raise Refused(400)
     del call.world.tasks[task.id]
     return done()
 
