@@ -30,6 +30,7 @@ class Instances(Protocol):
     def spill_over(self, service: ServiceId, instance: InstanceId, *, actor: str) -> None: ...
     def answers(self, service: ServiceId, instance: InstanceId) -> Awaitable[bool]: ...
     def look(self, service: ServiceId) -> Awaitable[None]: ...
+    def models(self, service: ServiceId, path: str, authorization: bytes | None) -> Awaitable[bytes]: ...
 
 
 class Failures:
@@ -81,6 +82,7 @@ class Chooser:
         self._out: dict[InstanceId, float] = {}  # left out until then; after it, until a probe succeeds
         self._look_at = 0.0  # when it is looked again for what others started
         self.reads: Reads | None = getattr(strategy, "reads", None)
+        self.merges: bool = bool(getattr(strategy, "merge_models", False))
         self._policy: Ejection | None = getattr(strategy, "ejection", None)
 
     def rank(self, asked: Asked, actor: str) -> Ranking:

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from typing import Final
 
 from hestia.core.errors import HestiaError
-from hestia.core.model import InstanceId
+from hestia.core.model import InstanceId, ServiceId
 from hestia.core.routing import Match, Route, RoutedMatch, RouteKind
 from hestia.core.strategy import Reads, Sticky
 from hestia.http1.framing import NO_BODY
-from hestia.http1.heads import Response
+from hestia.http1.heads import Field, Response
 from hestia.proxy.asking import Asking
 from hestia.proxy.attempts import Attempts
 from hestia.proxy.buffers import SPOOL_LIMIT
 from hestia.proxy.peek import Peek, peek_for
 
 log = logging.getLogger(__name__)
+
+MERGED: Final = frozenset(
+    {"/v1/models", "/api/tags"}
+)  # lists that are merged over the instances, if asked to
 
 
 class Looking(RoutedMatch):
@@ -40,6 +45,10 @@ class Chosen(Attempts):
     __slots__ = ()
 
     @abstractmethod
+    def answer(self, status: int, fields: list[Field], body: bytes = b"", *, code: str = "") -> None:
+        """Answer here, instead of the service."""
+
+    @abstractmethod
     def _wait(self) -> None:
         """No lease now: wait for one."""
 
@@ -51,11 +60,21 @@ class Chosen(Attempts):
             self._take(RoutedMatch(match), route)
             return
         asking = Asking(self.request, match.target, self._client.peer)
+        if chooser.merges and self.request.method == b"GET" and asking.path in MERGED:
+            self._match = RoutedMatch(match)
+            self._path.choosers.spawn(self._merge(route.service, asking.path), f"models of {route.service}")
+            return
         if chooser.reads is not None:
             asking.key = asking.query(chooser.reads.name)
             if asking.key is None and self._looks(match, asking, chooser.reads):
                 return
         self._rank(RoutedMatch(match), route, asking)
+
+    async def _merge(self, service: ServiceId, path: str) -> None:
+        """Answer with the models of all instances."""
+        body = await self._path.choosers.instances.models(service, path, self.request.get(b"authorization"))
+        if not self._ended:
+            self.answer(200, [(b"content-type", b"application/json"), (b"cache-control", b"no-store")], body)
 
     def _looks(self, match: Match, asking: Asking, reads: Reads) -> bool:
         """Whether the body is to be searched first."""

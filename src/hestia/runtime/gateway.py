@@ -36,6 +36,7 @@ from hestia.runtime.ending import Ending
 from hestia.runtime.held import InUse, hold, in_use
 from hestia.runtime.history import History
 from hestia.runtime.memory import error_of, failed_at, place_of, stages_of
+from hestia.runtime.model_lists import ModelLists
 from hestia.runtime.performer import Performer
 from hestia.runtime.probes import ask, target_for
 from hestia.runtime.progress import Progress
@@ -148,6 +149,7 @@ class Gateway:
             note=self.note,
         )
 
+        self.models = ModelLists(self.world.services, self._clock).merged
         self._ending = Ending(self.world, self._performer, clock=self._clock)
 
     def restore(self, memory: Memory) -> None:

@@ -15,7 +15,7 @@ from hestia.core.errors import EngineError, HestiaError, StartFailed, UpstreamDi
 from hestia.core.lifecycle import State
 from hestia.core.model import External, InstanceId, InstanceKey, ServiceId
 from hestia.core.ports import Engine, Observed, Presence
-from hestia.core.records import Slot
+from hestia.core.records import ServiceRecord, Slot
 from hestia.core.steps import SERVED_STABLE
 from hestia.core.world import World
 from hestia.runtime.probes import exit_error
@@ -146,27 +146,35 @@ class Watcher:
         record = self._world.services.get(service)
         if record is None:  # taken out of the configuration meanwhile
             return
-        for slot in list(record.slots.values()):
-            watched = slot.state is State.HOT and (slot.record.external or not slot.settings.managed)
-            if not watched and slot.state not in (State.COLD, State.FAILED):
-                continue
-            if slot.settings.managed and self._is_pending(slot.settings.engine):
-                continue
-            if slot.settings.managed and record.settings.external is External.IGNORE:
-                continue
-            key = slot.key(self._world.gateway)
-            found = await self._jobs.look(record.settings, slot.settings)
-            if found is None or not self._world.is_current(key):
-                continue
-            answer = found.answer
-            if answer.ready and slot.state in (State.COLD, State.FAILED) and not slot.record.stuck:
-                self._happened(
-                    lc.FoundRunning(service=service, instance=slot.record.id, endpoint=found.endpoint)
-                )
-            elif answer.refused and slot.state is State.HOT:
-                gone = UpstreamDisconnected(
-                    f"Nothing answers at {found.target.url} any more ({answer.text}).",
-                    cause="refused",
-                    service_id=service,
-                )
-                self.gone(key, gone, unstable=False)
+        first, *others = list(record.slots.values())
+        if not others:
+            await self._look_at(record, first)
+            return
+        async with asyncio.TaskGroup() as group:  # none waits for another that does not answer
+            for slot in (first, *others):
+                group.create_task(self._look_at(record, slot), name=f"look {service}/{slot.record.id}")
+
+    async def _look_at(self, record: ServiceRecord, slot: Slot) -> None:
+        watched = slot.state is State.HOT and (slot.record.external or not slot.settings.managed)
+        if not watched and slot.state not in (State.COLD, State.FAILED):
+            return
+        if slot.settings.managed and self._is_pending(slot.settings.engine):
+            return
+        if slot.settings.managed and record.settings.external is External.IGNORE:
+            return
+        key = slot.key(self._world.gateway)
+        found = await self._jobs.look(record.settings, slot.settings)
+        if found is None or not self._world.is_current(key):
+            return
+        answer = found.answer
+        if answer.ready and slot.state in (State.COLD, State.FAILED) and not slot.record.stuck:
+            self._happened(
+                lc.FoundRunning(service=key.service, instance=slot.record.id, endpoint=found.endpoint)
+            )
+        elif answer.refused and slot.state is State.HOT:
+            gone = UpstreamDisconnected(
+                f"Nothing answers at {found.target.url} any more ({answer.text}).",
+                cause="refused",
+                service_id=key.service,
+            )
+            self.gone(key, gone, unstable=False)

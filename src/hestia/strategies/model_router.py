@@ -52,6 +52,11 @@ class ModelRouterOptions(LoadBalancerOptions):
         examples=[{"gpt-4": "llama3"}],
     )
     peek_max: Bytes = PEEK
+    merge_models: bool = Field(
+        default=False,
+        description="Answer `GET /v1/models` and `GET /api/tags` with the models of all instances: of those "
+        "that sleep as last seen. Nobody is woken.",
+    )
 
 
 class ModelRouter:
@@ -66,10 +71,12 @@ class ModelRouter:
         "instance_models",
         "load_balancer_fallback",
         "base_url_fallback",
+        "merged_model_lists",
     )
     Options: ClassVar[type[ModelRouterOptions]] = ModelRouterOptions
 
     def __init__(self, options: ModelRouterOptions, instances: Sequence[InstanceSettings]) -> None:
+        self.merge_models = options.merge_models
         self.reads: Reads | None = Reads(options.model_key, options.peek_max)
         self._balance = LoadBalancer(options, instances)
         self.ejection: Ejection | None = self._balance.ejection

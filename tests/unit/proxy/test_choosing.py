@@ -78,6 +78,9 @@ class Bench:
     async def look(self, service: ServiceId) -> None:
         self.looked += 1
 
+    async def models(self, service: ServiceId, path: str, authorization: bytes | None) -> bytes:
+        return b""
+
     @property
     def chooser(self) -> Chooser:
         found = self.choosers.of(A)
