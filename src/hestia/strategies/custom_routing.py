@@ -194,12 +194,12 @@ class CustomRouting:
         """By the first rule that matches; then, and where none does, by the load balancer."""
         for rule in self._rules:
             if rule.matches(asked):
-                out = [one.id for one in candidates if one.ejected]
-                own = sorted(rule.targets(asked), key=lambda name: name in out)
-                others = self._balance.among(asked, [one for one in candidates if one.id not in own])
+                own = rule.targets(asked)
+                if (out := [one.id for one in candidates if one.ejected]) and len(own) > 1:
+                    own = tuple(sorted(own, key=lambda name: name in out))
                 count = 1 if rule.shares else len(own)  # of a split nobody gets the others' share
-                then = (*own[count:], *others.order, *others.then)
-                return Ranking(tuple(own[:count]), then, rule.why)
+                others = [one.id for one in candidates if one.id not in own]
+                return Ranking(own[:count], (*own[count:], *others), rule.why)
         return self._balance.among(asked, candidates, "no rule matches, ")
 
 

@@ -106,6 +106,9 @@ class ModelRouter:
                 self._exact[model] = ids
         self._globs.sort(key=lambda glob: -len(glob[0].pattern))  # the most precise one first
         self._taken = frozenset(name for names in meant.values() for name in names)
+        # open to any, `base_url` last: for when those that are meant for a model have failed
+        self._free = tuple(one.id for one in instances if one.id not in self._taken)
+        self._then: dict[tuple[InstanceId, ...], tuple[InstanceId, ...]] = {}
         self._seen: dict[str, tuple[InstanceId, ...]] = {}
 
     def rank(self, asked: Asked, candidates: Sequence[Candidate]) -> Ranking:
@@ -116,15 +119,15 @@ class ModelRouter:
         fit = self._fit(model)
         if not fit:
             return self._open_to_any(asked, candidates, "no instance is meant for its model, ")
+        then = self._then.get(fit)
+        if then is None:
+            then = self._then[fit] = tuple([name for name in self._free if name not in fit])
+        if len(fit) == 1:
+            return Ranking(fit, then, "by model")
         mine = [one for one in candidates if one.id in fit]
-        if len(fit) > 1:
-            mine.sort(key=lambda one: fit.index(one.id))
+        mine.sort(key=lambda one: fit.index(one.id))
         ranking = self._balance.among(asked, mine, "by model, ")
-        rest = self._open_to_any(asked, [one for one in candidates if one.id not in fit], "")
-        if not rest.order or all(one.id in self._taken for one in candidates if one.id in rest.order):
-            return ranking
-        then = (*ranking.then, *rest.order, *rest.then)
-        return ranking._replace(then=tuple([one for one in then if one not in ranking.order]))
+        return ranking._replace(then=(*ranking.then, *[name for name in then if name not in ranking.then]))
 
     def _fit(self, model: str) -> tuple[InstanceId, ...]:
         """Instances for a model: exact, then by its alias, then by glob."""
