@@ -19,8 +19,7 @@ LONGEST: Final = 1024  # characters of a value that is worth having
 WHOLE: Final = 16 * 1024  # bytes of a JSON body that is read as such: 4 KiB in 10 us
 _REST: Final = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'  # of a string; possessive: nothing is tried a second time
 _STRING: Final = rb'"' + _REST + rb'"'
-# Outside of strings only brackets count. A lone quote is a string that has not ended.
-_JSON: Final = re.compile(_STRING + rb'|[{}\[\]]|"', re.DOTALL)
+_MARK: Final = re.compile(rb'["{}\[\]]')  # outside of strings nothing else counts
 _INNER: Final = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+", re.DOTALL)
 _TO_QUOTE: Final = re.compile(_REST, re.DOTALL)
 _VALUE: Final = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+(" + _STRING + rb")", re.DOTALL)
@@ -136,28 +135,32 @@ class Peek:
             if depth > 1:  # no key there is the one: on to the next bracket, over strings as well
                 inner = _INNER.match(data, place)
                 place = inner.end() if inner is not None else place
-            token = _JSON.search(data, place)
+            token = _MARK.search(data, place)
             if token is None:
                 place = len(data)
                 break
-            mark = data[token.start()]
+            start = token.start()
+            mark = data[start]
             if mark == 0x22:
-                if token.end() - token.start() == 1:  # it has not ended
-                    place = token.start()
-                    if depth != 1 or len(data) - place > len(self._wanted):  # it is not the key either
-                        self._in_string, place = True, place + 1
+                end = _end_of_string(data, start)
+                if end < 0:
+                    place = start
+                    if depth != 1 or len(data) - start > len(self._wanted):  # it is not the key either
+                        self._in_string, place = True, start + 1
                     break
-                if depth == 1 and token[0] == self._wanted:
-                    if (value := _VALUE.match(data, token.end())) is not None:
+                if depth == 1 and data[start:end] == self._wanted:
+                    if (value := _VALUE.match(data, end)) is not None:
                         self._found(_text(bytes(value[1])))
                         return
-                    if _PENDING.match(data, token.end()):  # its value is still to come
-                        place = token.start()
-                        if len(data) - place > LONGEST + len(self._wanted):
+                    if _PENDING.match(data, end):  # its value is still to come
+                        place = start
+                        if len(data) - start > LONGEST + len(self._wanted):
                             self._stop(f"longer than {LONGEST} characters")
                             return
                         break
-            elif mark in (0x7B, 0x5B):
+                place = end
+                continue
+            if mark in (0x7B, 0x5B):
                 depth += 1
             else:
                 depth -= 1
@@ -215,6 +218,17 @@ class Peek:
                 self._found(bytes(data[head + 4 : end]).decode("utf-8", "replace"))
                 return
             self._place = self._seen = end + 2
+
+
+def _end_of_string(data: bytearray, start: int) -> int:
+    """Behind the quote that ends the string which begins at `start`; -1 where it has not ended."""
+    end = data.find(b'"', start + 1)
+    if end > 0 and data[end - 1] == 0x5C:  # perhaps an escaped one
+        found = _TO_QUOTE.match(data, start + 1)
+        end = found.end() if found is not None else -1
+        if end >= len(data) or data[end] != 0x22:
+            return -1
+    return end + 1 if end >= 0 else -1
 
 
 def _text(string: bytes) -> str:
