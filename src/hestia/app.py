@@ -164,7 +164,7 @@ class Hestia:
             spawn=self._tasks.spawn,
         )
         self._choosers = Choosers(
-            self.gateway, clock=clock, spawn=self._tasks.spawn, failed=metrics.strategies.failed
+            self.gateway.several, clock=clock, spawn=self._tasks.spawn, failed=metrics.strategies.failed
         )
         self._choosers.update(self.settings)
         control_path = socket_path(settings.state_dir, cleanup)

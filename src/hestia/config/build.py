@@ -19,12 +19,12 @@ from hestia.config.combinations import check_limits
 from hestia.config.convert import (
     ELSEWHERE_TIMEOUT,
     holds_port,
-    instance_of,
     main_instance,
     settings_of,
 )
 from hestia.config.dependencies import with_dependencies
 from hestia.config.errors import nearest, one_of, show
+from hestia.config.make_instances import ANY_PORT_URL, check_mark, make_instances
 from hestia.config.models import BackoffKeys, ServiceKeys, kind_of, spellings
 from hestia.config.room import warnings as room_warnings
 from hestia.config.room import with_room
@@ -32,7 +32,7 @@ from hestia.config.routing import read_strategy
 from hestia.config.rules import Nested
 from hestia.config.semaphore import ENGINE as SEMAPHORE
 from hestia.config.semaphore import Semaphore
-from hestia.config.several import MAIN, Written, machine_of, read_instances
+from hestia.config.several import MAIN, Written, machine_of
 from hestia.config.tree import Node
 from hestia.config.values import duration_text
 from hestia.core.model import (
@@ -51,7 +51,6 @@ from hestia.core.urls import PORT_MARK, parse_base_url, uses_port_mark
 
 OLLAMA: Final = "ollama"
 OLLAMA_URL: Final = "http://localhost:11434"
-ANY_PORT_URL: Final = "http://127.0.0.1:{port}"
 _NESTED: Final = frozenset(
     name for name, field in ServiceKeys.model_fields.items() if isinstance(kind_of(field), Nested)
 )
@@ -144,7 +143,18 @@ class Builder:
             return
         instances: list[InstanceSettings] = []
         if several is not None:
-            instances = self._several(service, several, keys, (name, options), base_url)
+            made = make_instances(
+                self._checker,
+                several,
+                f"{path}.instances",
+                keys,
+                engine_of=self._engine,
+                complete=self._with_server,
+                inherited=(name, options),
+                taken=[MAIN] if base_url else [],
+            )
+            instances = [one for one, _, _ in made]
+            self._spots.update({(service, one.id): (at, spot) for one, at, spot in made})
         if base_url:
             self._check_port(service, name, base_url, keys.health_url, options_use_port)
             instances.append(main_instance(keys, name, options, base_url, is_last=bool(instances)))
@@ -164,43 +174,6 @@ class Builder:
             service, keys, backoff, tuple(instances), self._around.gateway.on_exit, strategy
         )
 
-    def _several(
-        self,
-        service: str,
-        node: Node,
-        keys: ServiceKeys,
-        engine: tuple[str, BaseModel | None],
-        base_url: str,
-    ) -> list[InstanceSettings]:
-        """The items of `instances`; those that are wrong are reported and left out."""
-        path = f"services.{service}.instances"
-        found = read_instances(
-            self._checker,
-            node,
-            path,
-            engine_of=self._engine,
-            inherited=engine,
-            taken=[MAIN] if base_url else [],
-        )
-        made = []
-        for written in found:
-            one = self._with_server(written, keys)
-            if one is None:
-                continue
-            url, told = one.keys.url, holds_port(one.engine[1])
-            if not url and one.engine[0] != "none" and told:
-                url = ANY_PORT_URL
-            if not url:
-                remedy = (
-                    "add `url`" if one.engine[0] == "none" else f"add `url`, or {PORT_MARK} in the command"
-                )
-                self._checker.add(one.node, one.path, "has no url", remedy=remedy)
-                continue
-            self._check_mark(one, one.engine[0], told)
-            self._spots[service, one.id] = (f"{one.path}.url", one.spot)
-            made.append(instance_of(one, keys, url))
-        return made
-
     def _with_server(self, one: Written, keys: ServiceKeys) -> Written | None:
         """Its own engine with what the top of the file says about it; None when it cannot work."""
         name, options = one.engine
@@ -209,11 +182,6 @@ class Builder:
         machine = machine_of(one, keys.machine)
         whole = self._semaphore.completed(one.path, options, machine, one.given, one.node)
         return None if whole is None else replace(one, engine=(name, whole))
-
-    def _check_mark(self, one: Written, engine: str, told: bool) -> None:
-        for key in ("url", "health_url"):
-            if (node := one.given.get(key)) is not None and uses_port_mark(str(node.value)):
-                self._check_one_mark(node, f"{one.path}.{key}", engine, told)
 
     @property
     def shared(self) -> dict[str, object]:
@@ -349,23 +317,7 @@ class Builder:
         for key, text in (("base_url", base_url), ("health_url", health)):
             node = nodes.get(key)
             if node is not None and uses_port_mark(text):
-                self._check_one_mark(node, f"{path}.{key}", engine, told)
-
-    def _check_one_mark(self, node: Node, path: str, engine: str, told: bool) -> None:
-        if engine == "none":
-            self._checker.add(
-                node,
-                path,
-                f"{PORT_MARK} needs an engine that starts the service; engine none starts nothing",
-                remedy="write the port, or add an `engine`",
-            )
-        elif not told:
-            self._checker.add(
-                node,
-                path,
-                f"the program is never told its port: its command and environment have no {PORT_MARK}",
-                remedy=f"put {PORT_MARK} into the command, or write a fixed port here",
-            )
+                check_mark(self._checker, node, f"{path}.{key}", engine, told=told)
 
     def _note_sources(self, path: str, given: Mapping[str, Node]) -> None:
         for key, node in given.items():

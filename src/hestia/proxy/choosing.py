@@ -24,7 +24,7 @@ LOOK_PAUSE: Final = 10.0  # seconds at least between two probes of an instance t
 
 
 class Instances(Protocol):
-    """What is needed of the gateway; `runtime.gateway.Gateway` is it."""
+    """What is needed of the gateway; `runtime.several.Several` is it."""
 
     def record(self, service: ServiceId) -> ServiceRecord | None: ...
     def spill_over(self, service: ServiceId, instance: InstanceId, *, actor: str) -> None: ...

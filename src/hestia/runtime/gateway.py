@@ -28,20 +28,17 @@ from hestia.core.lifecycle import State
 from hestia.core.model import GatewayId, InstanceId, InstanceKey, ServiceId, Settings
 from hestia.core.ports import Engine, Memory, Recorder, Store
 from hestia.core.queue import Outcome, Waiter
-from hestia.core.records import ServiceRecord
 from hestia.core.secrets import Secrets
-from hestia.core.urls import fill_port, uses_port_mark
 from hestia.core.world import World
 from hestia.runtime.ending import Ending
 from hestia.runtime.held import InUse, hold, in_use
 from hestia.runtime.history import History
 from hestia.runtime.memory import error_of, failed_at, place_of, stages_of
-from hestia.runtime.model_lists import ModelLists
 from hestia.runtime.performer import Performer
-from hestia.runtime.probes import ask, target_for
 from hestia.runtime.progress import Progress
 from hestia.runtime.reconcile import Watcher
-from hestia.runtime.starts import LOOK_TIMEOUT, StartJob
+from hestia.runtime.several import Several
+from hestia.runtime.starts import StartJob
 from hestia.runtime.status import Health, ServiceStatus
 from hestia.runtime.sweep import Sweep
 from hestia.runtime.tasks import Tasks
@@ -149,7 +146,13 @@ class Gateway:
             note=self.note,
         )
 
-        self.models = ModelLists(self.world.services, self._clock).merged
+        self.several = Several(
+            self.world,
+            look=self._watcher.look,
+            perform=self._perform,
+            clock=self._clock,
+            is_draining=lambda: self._draining,
+        )
         self._ending = Ending(self.world, self._performer, clock=self._clock)
 
     def restore(self, memory: Memory) -> None:
@@ -234,32 +237,6 @@ class Gateway:
         return not any(
             slot.state is State.HOT for name, slot in slots.items() if not candidates or name in candidates
         )
-
-    def record(self, service: ServiceId) -> ServiceRecord | None:
-        """The record of a service, for those who look and change nothing."""
-        return self.world.services.get(service)
-
-    def spill_over(self, service: ServiceId, instance: InstanceId, *, actor: str) -> None:
-        """Start one more instance because a strategy says so, unless one starts already (SF-16)."""
-        if not self._draining:
-            self._perform(self.world.spill_over(service, instance, self._clock(), actor=actor))
-
-    async def answers(self, service: ServiceId, instance: InstanceId) -> bool:
-        """Probe an instance that is hot. False: it is not there, or not ready."""
-        record = self.world.services.get(service)
-        slot = record.slots.get(instance) if record is not None else None
-        if slot is None or slot.record.endpoint is None or self._draining:
-            return False
-        verify, health = slot.service.settings.tls_verify, slot.settings.health_url
-        if uses_port_mark(health):
-            health = fill_port(health, slot.record.endpoint.port)
-        target = target_for(slot.record.endpoint, health, tls_verify=verify)
-        return (await ask(target, timeout=LOOK_TIMEOUT)).ready
-
-    async def look(self, service: ServiceId) -> None:
-        """Find what others started, and what of it is gone (RD-15)."""
-        if not self._draining:
-            await self._watcher.look(service)
 
     def estimate(self, service: ServiceId) -> float | None:
         """Seconds until the service is ready, from earlier starts; None when unknown."""
