@@ -1,7 +1,7 @@
 """The stand-in as a program, for tests whose gateway is another process: one line of JSON, then it serves.
 
 `POST /stand-in/fault`, `/stand-in/lift` and `GET /stand-in/calls` do from outside what a test does to a
-stand-in in its own process; HUP restarts the server that it stands for.
+stand-in in its own process; HUP restarts the server that it stands for, and then prints a line.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ async def _serve(options: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(one, ended.set)
     async with server, asyncio.TaskGroup() as group:
         asyncio.get_running_loop().add_signal_handler(
-            signal.SIGHUP, lambda: group.create_task(server.restart(), name="restart")
+            signal.SIGHUP, lambda: group.create_task(_restart(server), name="restart")
         )
         told = {
             "url": server.url,
@@ -68,6 +68,11 @@ async def _serve(options: argparse.Namespace) -> None:
         }
         print(json.dumps(told), flush=True)
         await ended.wait()
+
+
+async def _restart(server: Controlled) -> None:
+    await server.restart()
+    print("restarted", flush=True)
 
 
 if __name__ == "__main__":
