@@ -6,13 +6,15 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hestia.core.model import InstanceId, InstanceSettings, ServiceId, ServiceSettings
+from hestia.core.model import InstanceId, InstanceSettings, OnCold, ServiceId, ServiceSettings
 from hestia.core.strategy import StrategySettings
+from tests.fakes import websocket
 from tests.fakes.client import Client
 from tests.fakes.http_upstream import HttpUpstream
 from tests.fakes.wire import request
@@ -275,3 +277,57 @@ async def test_ten_thousand_requests_over_a_dying_and_a_sleeping_instance(
     gateway: MakeGateway, ups: dict[str, HttpUpstream], connect: MakeClient
 ) -> None:
     await dying(gateway, ups, connect, 10_000)
+
+
+async def test_a_cold_one_that_is_chosen_is_cold_for_on_cold_too_though_others_are_hot(
+    gateway: MakeGateway, ups: dict[str, HttpUpstream], connect: MakeClient
+) -> None:
+    """Its start begins, not that of another one; `on_cold: reject` says so at once."""
+    routing = {"by_model": {"llama3": "a", "mistral": "b"}}
+    one = several(hot(ups["a"]), asleep("b"), strategy="model_router", routing=routing, on_cold=OnCold.REJECT)
+    gw = await gateway(one, hot=False, wakes={"a/b": ups["b"]})
+    await until_hot(gw, "a")
+    client = await connect(gw)
+    await client.send(request("POST", "/services/a/echo", JSON, body=asks("mistral")))
+    answer = await client.response("POST")
+    assert (answer.status, answer.json()["code"]) == (503, "queue_timeout")
+    await until_hot(gw, "a", "b")
+    assert await served_by(client, "/services/a/echo", asks("mistral"), JSON) == "b"
+
+
+async def test_a_websocket_is_balanced_as_any_request(
+    balancer: Gateway, ups: dict[str, HttpUpstream], connect: MakeClient
+) -> None:
+    await served_by(await connect(balancer), S)
+    await balancer.until(
+        lambda seen: [one.phase for one in seen.instances] == ["hot", "hot"], "both hot", "my-service"
+    )
+    for _ in range(4):
+        client = await connect(balancer)
+        await client.send(websocket.handshake("/services/my-service/ws"))
+        assert (await client.head(upgrade=True)).status == 101
+    seen = await balancer.status("my-service")
+    assert [one.in_flight for one in seen.instances] == [2, 2]
+
+
+async def test_the_dispatcher_goes_the_same_way(router: Gateway, connect: MakeClient) -> None:
+    """SS-09: the model in the body of the call decides."""
+    call = {"serviceId": "my-llm", "method": "POST", "path": "/echo", "body": {"model": "mistral"}}
+    client = await connect(router)
+    await client.send(request("POST", "/v1/requests", JSON, body=json.dumps(call).encode()))
+    told = (await client.response("POST")).json()
+    assert (told["status"], told["headers"]["x-upstream"]) == (200, "b")
+
+
+async def test_nobody_waits_for_what_somebody_else_starts_while_another_serves(
+    gateway: MakeGateway, ups: dict[str, HttpUpstream], connect: MakeClient
+) -> None:
+    """With a time that no test has: the one that is meant is not there, so the next one has its turn."""
+    routing = {"by_model": {"llama3": "b"}}
+    one = several(hot(ups["a"]), hot(ups["b"]), strategy="model_router", routing=routing)
+    gw = await gateway(replace(one, appear_timeout=3600.0), hot=False)
+    await until_hot(gw, "a", "b")
+    await ups["b"].aclose()
+    client = await connect(gw)
+    for _ in range(3):
+        assert await served_by(client, "/services/a/echo", asks("llama3"), JSON) == "a"

@@ -102,6 +102,12 @@ class World:
         slot = record.slots.get(key.instance) if record else None
         return slot is not None and slot.record.generation == key.generation
 
+    def serves_elsewhere(self, key: InstanceKey) -> bool:
+        """Whether another instance of the service is hot."""
+        record = self.services.get(key.service)
+        slots = record.slots.items() if record is not None else ()
+        return any(name != key.instance and slot.state is State.HOT for name, slot in slots)
+
     def stays(self, slot: Slot) -> bool:
         """Whether idleness does not stop this instance now: it is kept warm, or others need it."""
         return warm.holds(slot) or dependencies.holds(self._steps, slot.service)

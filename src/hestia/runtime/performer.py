@@ -104,6 +104,7 @@ class Performer:
             happened=self.happened,
             is_current=world.is_current,
             settled=self.adoption.settled,
+            serves_elsewhere=world.serves_elsewhere,
             secrets=secrets,
             handle_of=self.adoption.handle_of,
         )

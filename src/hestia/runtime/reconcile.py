@@ -146,12 +146,12 @@ class Watcher:
         record = self._world.services.get(service)
         if record is None:  # taken out of the configuration meanwhile
             return
-        first, *others = list(record.slots.values())
-        if not others:
-            await self._look_at(record, first)
+        slots = list(record.slots.values())
+        if len(slots) == 1:
+            await self._look_at(record, slots[0])
             return
         async with asyncio.TaskGroup() as group:  # none waits for another that does not answer
-            for slot in (first, *others):
+            for slot in slots:
                 group.create_task(self._look_at(record, slot), name=f"look {service}/{slot.record.id}")
 
     async def _look_at(self, record: ServiceRecord, slot: Slot) -> None:

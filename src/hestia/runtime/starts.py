@@ -123,7 +123,8 @@ class Jobs:
     """Runs starts and stops against the engines. happened: takes an event into the world.
 
     settled: returns when nothing that an earlier gateway started stands in the way of this start; true when
-    it runs already. handle_of: the handle of a generation that an earlier gateway started and did not note.
+    it runs already. serves_elsewhere: whether another instance of its service is hot. handle_of: the handle of a
+    generation that an earlier gateway started and did not note.
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class Jobs:
         happened: Callable[[lc.Event], None],
         is_current: Callable[[InstanceKey], bool],
         settled: Callable[[InstanceKey, str], Awaitable[bool]],
+        serves_elsewhere: Callable[[InstanceKey], bool],
         secrets: Secrets,
         handle_of: Callable[[InstanceKey, str], Awaitable[Handle | None]],
     ) -> None:
@@ -144,6 +146,7 @@ class Jobs:
         self._happened = happened
         self._is_current = is_current
         self._settled = settled
+        self._serves_elsewhere = serves_elsewhere
         self._secrets = secrets
         self._handle_of = handle_of
 
@@ -290,7 +293,17 @@ class Jobs:
                 raise exit_error(job.exited.result())
         report.stage("probe", f"{'GET' if target.path else 'connect'} {target.url}")
         job.prober = Prober(target, clock=asyncio.get_running_loop().time)
-        await job.prober.wait_ready(job.exited)
+        waits = instance.managed
+        if not await job.prober.wait_ready(
+            job.exited, gives_up=lambda: not waits and self._serves_elsewhere(job.key)
+        ):
+            raise StartTimeout(
+                f"Nobody listens at {job.prober.target.url}, and another instance serves meanwhile.",
+                remedy="start it yourself, or let Hestia do it with an `engine`",
+                cause="refused",
+                stage="probe",
+                service_id=service.id,
+            )
 
     async def _check_alive(self, engine: Engine, started: Started) -> None:
         """The answer must come from what we started, not from a left-over on its port (RD-03)."""
