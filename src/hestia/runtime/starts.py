@@ -123,8 +123,8 @@ class Jobs:
     """Runs starts and stops against the engines. happened: takes an event into the world.
 
     settled: returns when nothing that an earlier gateway started stands in the way of this start; true when
-    it runs already. serves_elsewhere: whether another instance of its service is hot. handle_of: the handle of a
-    generation that an earlier gateway started and did not note.
+    it runs already. serves_elsewhere: whether another instance of its service is hot. handle_of: the handle
+    of a generation that an earlier gateway started and did not note.
     """
 
     def __init__(
