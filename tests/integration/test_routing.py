@@ -167,7 +167,7 @@ async def test_explain_names_the_strategy_and_its_reason(llm: Gateway, connect: 
     await client.send(request("GET", "/v1/requests/why-1"))
     told = (await client.response()).json()
     assert told["instance"] == "two"
-    assert any("chosen by model_router: by model" in part["text"] for part in told["parts"])
+    assert told["matched"] == "matched service a by its path; instance chosen by model_router: by model"
 
 
 async def test_a_sticky_client_keeps_its_instance(

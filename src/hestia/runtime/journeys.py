@@ -64,7 +64,9 @@ def tell(record: RequestRecord, timeline: Timeline) -> dict[str, object]:
 def _matched(record: RequestRecord) -> str:
     if not record.service:
         return f"matched {BY.get(record.route, record.route)}"
-    return f"matched service {record.service} {BY.get(record.route, record.route)}"
+    chosen = [step.text for step in record.steps if step.what == "chosen"]
+    why = f"; instance chosen by {chosen[-1]}" if chosen else ""
+    return f"matched service {record.service} {BY.get(record.route, record.route)}{why}"
 
 
 def _end(record: RequestRecord) -> str:
@@ -113,6 +115,8 @@ def _of_steps(record: RequestRecord, timeline: Timeline) -> list[Part]:
     points: list[tuple[float, str, str, str]] = [(started, "route", "looked at", "")]
     last = started
     for step in record.steps:
+        if step.what == "chosen":  # that is told where the service is
+            continue
         points += _of_attempt(step, last)
         if step.what != "end":
             points.append((step.at, *_begins(step)))
@@ -149,8 +153,6 @@ def _begins(step: Step) -> tuple[str, str, str]:
         case "queued":
             ahead = f"{step.ahead} before it" if step.ahead else "nobody before it"
             return "queue", f"waited for an instance, {ahead}", ""
-        case "chosen":
-            return "connect", f"connecting; chosen by {step.text}", ""
         case "granted":
             return "connect", "connecting", ""
         case "failed":
