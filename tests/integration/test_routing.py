@@ -256,6 +256,22 @@ async def test_t_ss_06_a_strategy_that_returns_a_foreign_url_is_an_error(
     assert 'The strategy "own" named' in answer.json()["detail"]
 
 
+async def test_t_se_05_a_cookie_of_a_strategy_that_splits_headers_is_never_sent(
+    gateway: MakeGateway, ups: dict[str, HttpUpstream], connect: MakeClient, tmp_path: Path
+) -> None:
+    what = (
+        "__import__('hestia.core.strategy').core.strategy.Ranking((candidates[0].id,), sticky="
+        "__import__('hestia.core.strategy').core.strategy.Sticky('a', {candidates[0].id: 'x\\r\\nevil: 1'}))"
+    )
+    gw, _ = await with_own(gateway, ups, tmp_path / "conf", what)
+    client = await connect(gw)
+    await client.send(request("GET", ECHO))
+    answer = await client.response()
+    assert answer.status == 500
+    assert answer.json()["code"] == "strategy_error"
+    assert not answer.has("evil")
+
+
 async def test_one_that_raises_costs_its_request_nothing_and_is_counted(
     gateway: MakeGateway, ups: dict[str, HttpUpstream], connect: MakeClient, tmp_path: Path
 ) -> None:

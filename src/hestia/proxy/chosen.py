@@ -7,10 +7,11 @@ the choice shows in the answer. Services without a strategy never come here.
 from __future__ import annotations
 
 import logging
+import re
 from abc import abstractmethod
 from typing import Final
 
-from hestia.core.errors import HestiaError
+from hestia.core.errors import HestiaError, StrategyRefused
 from hestia.core.model import InstanceId, ServiceId
 from hestia.core.routing import Match, Route, RoutedMatch, RouteKind
 from hestia.core.strategy import Reads, Sticky
@@ -23,6 +24,8 @@ from hestia.proxy.peek import Peek, peek_for
 
 log = logging.getLogger(__name__)
 
+_COOKIE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6265 §4.1.1
+_OCTETS: Final = re.compile(r"[!#-+\--:<-\[\]-~]*")
 MERGED: Final = frozenset(
     {"/v1/models", "/api/tags"}
 )  # lists that are merged over the instances, if asked to
@@ -183,6 +186,11 @@ class Chosen(Attempts):
 
 def _lines(sticky: Sticky, path: str) -> dict[InstanceId, bytes]:
     """Value of `Set-Cookie` by instance; the one whose cookie came needs none."""
+    if not _COOKIE.fullmatch(sticky.cookie) or not all(map(_OCTETS.fullmatch, sticky.values.values())):
+        raise StrategyRefused(
+            f"The strategy wants a cookie that cannot be sent: {sticky.cookie[:80]!r}.",
+            remedy="correct the strategy: a name of letters and digits, values without blanks and signs",
+        )
     rest = f"; Path={path}; HttpOnly; SameSite=Lax"
     if sticky.max_age:
         rest += f"; Max-Age={sticky.max_age}"
