@@ -102,6 +102,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Waiting": (
         Panel("Queue", "short", ((_plain("hestia_queue_waiters"), "{{service}}"),)),
         Panel("Oldest waiter", "s", ((_plain("hestia_queue_oldest_waiter_seconds"), "{{service}}"),)),
+        Panel("Wait for room", "short", (("hestia_room_waiting", "{{machine}}"),)),
+        Panel(
+            "Instances by machine",
+            "short",
+            (('sum by (machine) (hestia_machine_reserved{resource="instances"})', "{{machine}}"),),
+        ),
         Panel("Wait, p95", "s", ((_share("hestia_queue_wait_seconds", 0.95, "service"), "{{service}}"),)),
     ),
     "Life cycle": (
@@ -132,6 +138,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                     ("hestia_start_failures_total", "code", "failed start:"),
                     ("hestia_stops_total", "reason", "stop:"),
                     ("hestia_stop_failures_total", "code", "failed stop:"),
+                    ("hestia_evictions_total", "service", "evicted:"),
                     ("hestia_watchdog_released_total", "service", "forgotten:"),
                 )
             ),

@@ -7,6 +7,7 @@ when it is taken.
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -149,3 +150,43 @@ async def test_two_want_the_room_when_the_gateway_is_killed(tmp_path: Path) -> N
         for name in ("one", "two"):
             assert "overlap" not in journal(tmp_path, name)
         await gateway.end()
+
+
+async def test_machines_are_shown_with_who_has_their_room_and_who_waits(tmp_path: Path) -> None:
+    machines = {"box": {"address": "box.lan", "resources": {"vram": "24GiB"}}, "empty": {}}
+    services = {
+        "comfyui": tenant(tmp_path, "comfyui", needs={"vram": "14GiB"}),
+        "sdxl": tenant(tmp_path, "sdxl", needs={"vram": "20GiB"}),
+    }
+    async with serving(tmp_path / "gateway", {"machines": machines, "services": services}) as served:
+        await ask(served, "comfyui")
+        async with served.client() as busy:
+            await busy.send(b"GET /services/comfyui/stream?1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await busy.got(b"event 3")
+            waiting = asyncio.create_task(ask(served, "sdxl"))  # noqa: TID251 - ends below
+            await served.until_phase("starting", "sdxl")
+            table = hestia("machines", url=served.url).stdout
+            assert "box\tawake\tbox.lan\t1\tvram 14 GiB of 24 GiB\tsdxl" in table, table
+            one = hestia("machines", "box", url=served.url).stdout
+            assert "comfyui, has vram 14 GiB: is busy (1 request)" in one, one
+            assert "sdxl waits, needs vram 20 GiB: comfyui is busy (1 request)" in one, one
+            found = json.loads(hestia("machines", "--json", url=served.url).stdout)
+            assert [(each["machineId"], each["running"]) for each in found] == [("box", 1), ("empty", 0)]
+            assert found[0]["resources"]["vram"]["free"] == 10 * 2**30
+            assert hestia("machines", "bxo", url=served.url).returncode == 5
+            waiting.cancel()
+
+
+async def test_seed_services_that_name_one_semaphore_machine_take_turns(tmp_path: Path) -> None:
+    """The rule is about how a machine was named; what starts the service there is another matter."""
+    keys = {
+        "semaphore_enabled": True,
+        "semaphore_machine_id": "cloud-1",
+        "base_url": "http://cloud-1.invalid",
+    }
+    services = {name: {**keys, "base_url": f"http://{name}.invalid"} for name in ("one", "two")}
+    configuration = {"services": services, "semaphore_api_key": "k"}
+    async with serving(tmp_path / "gateway", configuration) as served:
+        answer = await served.get("/v1/machines/cloud-1")
+        found = answer.json()
+        assert (found["maxInstances"], found["declared"], found["services"]) == (1, False, 2)

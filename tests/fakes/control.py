@@ -12,6 +12,7 @@ from hestia.config import Problem
 from hestia.core.difference import Difference
 from hestia.core.errors import AlreadyRunning, HestiaError, QueueTimeout, ServiceNotFound
 from hestia.core.model import ServiceId
+from hestia.runtime.machines import MachineStatus, Resident, Resource, Waiting
 from hestia.runtime.status import ErrorStatus, Health, InstanceStatus, ServiceStatus, StageStatus
 
 MOMENT = datetime(2026, 1, 31, 12, 3, 4, 120_000, tzinfo=UTC)
@@ -69,6 +70,39 @@ def service_status(name: str, phase: str = "cold") -> ServiceStatus:
     )
 
 
+def machine_status(name: str, *, busy: bool = True) -> MachineStatus:
+    """A machine with 24 GiB of which one service has 14, and for which another one waits."""
+    resident = Resident(
+        service="comfyui",
+        instance="main",
+        phase="hot",
+        since=MOMENT,
+        takes={"vram": 14 * 2**30},
+        gives_way="after_wait",
+        why="is busy (2 requests)",
+    )
+    waiting = Waiting(
+        service="sdxl",
+        instance="main",
+        since=MOMENT,
+        needs={"vram": 20 * 2**30},
+        text="comfyui is busy (2 requests)",
+    )
+    return MachineStatus(
+        id=name,
+        address="gpu.lan" if busy else "",
+        role="gpu" if busy else "",
+        tags=("big",) if busy else (),
+        declared=busy,
+        services=3,
+        running=1 if busy else 0,
+        max_instances=2 if busy else None,
+        resources={"vram": Resource(total=24 * 2**30, used=14 * 2**30, is_size=True)} if busy else {},
+        residents=(resident,) if busy else (),
+        waiting=(waiting,) if busy else (),
+    )
+
+
 class FakeControl:
     """Fits `api.control.Control`. `calls` records every change asked for, as (call, service, details).
 
@@ -88,6 +122,7 @@ class FakeControl:
         self.output_error: HestiaError | None = None
         self.more: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.logs_open = 0
+        self.own_machines = [machine_status("gpu-1"), machine_status("local", busy=False)]
         self.own = Health(ok=True, ready=True, problems=(), version="0.1.0", started_at=MOMENT)
 
     def services(self) -> list[ServiceId]:
@@ -103,6 +138,9 @@ class FakeControl:
 
     async def statuses(self) -> list[ServiceStatus]:
         return list(self.known.values())
+
+    def machines(self) -> list[MachineStatus]:
+        return self.own_machines
 
     def start(self, service: ServiceId, *, actor: str) -> None:
         self._record("start", service, actor)

@@ -131,6 +131,7 @@ class PaperRuntime:
         )
         self.effects: list[fx.Effect] = []  # all, in the order in which they were performed
         self.moves: list[fx.Moved] = []
+        self._last_told: dict[Place, str] = {}  # the state that the last move of each instance led to
         self.starts: dict[InstanceKey, StartPaper] = {}
         self.remembered: dict[Place, State] = {}  # states that were restored, and that nothing led to
         self.adoptions: dict[InstanceKey, fx.RunAdoption] = {}
@@ -507,9 +508,9 @@ class PaperRuntime:
 
     def _note_move(self, move: fx.Moved) -> None:
         place = (move.key.service, move.key.instance)
-        earlier = [one for one in self.moves if (one.key.service, one.key.instance) == place]
-        expected = earlier[-1].after if earlier else self.remembered.get(place, State.COLD)
+        expected = self._last_told.get(place) or self.remembered.get(place, State.COLD)
         assert move.before == expected != move.after, f"INV-9: {move} does not follow {expected}"
+        self._last_told[place] = move.after
         self.moves.append(move)
 
     def _check_leases_closed(self, key: InstanceKey) -> None:

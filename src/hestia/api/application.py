@@ -12,7 +12,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from hestia.api import dispatch, failures, gateway, metrics, past, reload, services, strategies
+from hestia.api import dispatch, failures, gateway, machines, metrics, past, reload, services, strategies
 from hestia.api.boundary import Boundary
 from hestia.api.control import ConfigView, Control, Dispatch, Reloads, RoutingView
 from hestia.api.documents import OpenApi, finish
@@ -30,6 +30,7 @@ ROUTERS: Final = (
     past.router,
     metrics.router,
     reload.router,
+    machines.router,
     strategies.router,
     gateway.router,
 )
@@ -77,7 +78,13 @@ def _assemble(version: str) -> FastAPI:
         docs_url=None,  # Swagger UI and ReDoc load their scripts from a CDN
         redoc_url=None,
         redirect_slashes=False,  # Boundary takes a final slash off; a redirect would guess our own address
-        openapi_tags=[{"name": "services"}, {"name": "past"}, {"name": "metrics"}, {"name": "gateway"}],
+        openapi_tags=[
+            {"name": "services"},
+            {"name": "machines"},
+            {"name": "past"},
+            {"name": "metrics"},
+            {"name": "gateway"},
+        ],
     )
     for router in ROUTERS:
         app.include_router(router)

@@ -60,6 +60,10 @@ ERRORS: Final[Mapping[str, ErrorText]] = {
         "The service exists, but has no instance of this name.",
         ("List its instances: hestia status SERVICE",),
     ),
+    "machine_not_found": ErrorText(
+        "No machine of this name is described in `machines`, and no service names one.",
+        ("List the machines: hestia machines",),
+    ),
     "unknown_host": ErrorText(
         "The Host of the request is neither the gateway's nor a service's. Hestia refuses such requests, "
         "because a hostile web page could otherwise reach it under a name of its own.",

@@ -195,6 +195,7 @@ def index(services: Sequence[str], version: str) -> models.Index:
         links={
             "services": "/v1/services",
             "config": "/v1/config",
+            "machines": "/v1/machines",
             "strategies": "/v1/strategies",
             "metrics": "/v1/metrics",
             "prometheus": "/metrics",

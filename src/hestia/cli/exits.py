@@ -97,6 +97,6 @@ def exit_code_of(status: int, code: str) -> ExitCode:
     """The exit code for a problem with this HTTP status and error code."""
     if status in (401, 403):
         return ExitCode.REFUSED
-    if code in ("service_not_found", "instance_not_found") or status == 404:
+    if code in ("service_not_found", "instance_not_found", "machine_not_found") or status == 404:
         return ExitCode.NOT_FOUND
     return ExitCode.FAILED

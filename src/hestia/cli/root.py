@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "stop": Lazy(f"{_C}.act:stop", "stop it once its requests have ended"),
     "restart": Lazy(f"{_C}.act:restart", "stop it, then start it again"),
     "service": Lazy(f"{_C}.service:service", "run it under systemd"),
+    "machines": Lazy(f"{_C}.machines:machines", "what they have, who has it, who waits"),
     "strategies": Lazy(f"{_C}.strategies:strategies", "who chooses among instances"),
     "config": Lazy(f"{_C}.config:config", "check, show, schema, example"),
     "db": Lazy(f"{_C}.db:db", "check, vacuum, backup"),
@@ -56,6 +57,7 @@ _GROUPS: Final = (
             ("logs", "hestia logs -f ollama"),
             ("events", "hestia events -f"),
             ("explain", "hestia explain ollama"),
+            ("machines", "hestia machines"),
             ("doctor", "hestia doctor"),
         ),
     ),
@@ -75,13 +77,7 @@ _GROUPS: Final = (
             ("db", "hestia db check"),
         ),
     ),
-    (
-        "Help",
-        (
-            ("help", "hestia help start"),
-            ("completion", "hestia completion bash"),
-        ),
-    ),
+    ("Help", (("help", "hestia help start"),)),
 )
 
 
@@ -92,7 +88,7 @@ def overview() -> str:
         lines.append(title)
         for name, example in members:
             lines.append(f"  {name:<11}{COMMANDS[name].says:<38}{example}")
-    lines += ["All take --json, -q, --color, -h: hestia help COMMAND. Versions: hestia version"]
+    lines += ["All take --json, -q, --color, -h. Also: hestia version, hestia completion bash"]
     return "\n".join(lines)
 
 

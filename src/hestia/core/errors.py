@@ -91,6 +91,10 @@ class InstanceNotFound(NotFound):
     code = "instance_not_found"
 
 
+class MachineNotFound(NotFound):
+    code = "machine_not_found"
+
+
 class UnknownHost(NotFound):
     """The Host of the request is neither ours nor a service's (DNS rebinding defence, HO-06)."""
 

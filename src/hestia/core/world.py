@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-from hestia.core import dependencies, reasons, reconfigure, reservations, rest, warm
+from hestia.core import dependencies, reasons, reconfigure, reservations, residents, rest, warm
 from hestia.core import lifecycle as lc
 from hestia.core.backoff import FRESH, BackoffState, Spent
 from hestia.core.difference import Difference
@@ -41,6 +41,7 @@ from hestia.core.model import (
 from hestia.core.ports import Handle
 from hestia.core.queue import Waiter
 from hestia.core.records import ServiceRecord, Slot, WorldStatistics
+from hestia.core.room import Stay
 from hestia.core.steps import Steps
 
 NO_MACHINES: Final[Mapping[MachineId, Machine]] = {}
@@ -115,6 +116,15 @@ class World:
     def needed(self, service: ServiceId) -> bool:
         """Whether a service that needs this one is not cold."""
         return dependencies.holds(self._steps, self.service(service))
+
+    @property
+    def machines(self) -> Mapping[MachineId, Machine]:
+        """Every machine that is configured, or that a service names."""
+        return self._steps.machines
+
+    def stay(self, slot: Slot, now: float) -> tuple[Stay, str]:
+        """How firmly an instance has its room, and a word for why (`core.residents`)."""
+        return residents.stay(self._steps, slot, now)
 
     def statistics(self) -> WorldStatistics:
         slots = [slot for service in self.services.values() for slot in service.slots.values()]

@@ -33,6 +33,7 @@ from hestia.core.world import World
 from hestia.runtime.ending import Ending
 from hestia.runtime.held import InUse, hold, in_use
 from hestia.runtime.history import History
+from hestia.runtime.machines import MachineStatus, machine_statuses
 from hestia.runtime.memory import error_of, failed_at, place_of, stages_of
 from hestia.runtime.performer import Performer
 from hestia.runtime.progress import Progress
@@ -291,6 +292,10 @@ class Gateway:
             found += [self._views.service(service) for service in batch if service in self.world.services]
             await asyncio.sleep(0)
         return found
+
+    def machines(self) -> list[MachineStatus]:
+        """All of them: what they have, who has it, who waits."""
+        return machine_statuses(self.world, self._clock())
 
     def start(self, service: ServiceId, *, actor: str, instance: InstanceId | None = None) -> None:
         """Raises ServiceNotFound, AlreadyRunning, GatewayDraining."""

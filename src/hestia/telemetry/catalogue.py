@@ -85,6 +85,14 @@ FAMILIES: Final = (
         ("service", "state"),
         "Instances of an earlier gateway that were looked for, by the state in which that ended.",
     ),
+    Family("hestia_evictions_total", _C, ("service",), "Instances stopped to make room for another service."),
+    Family(
+        "hestia_machine_reserved",
+        _G,
+        ("machine", "resource"),
+        "Room that instances have on a machine: bytes or pieces; `instances` is how many there are.",
+    ),
+    Family("hestia_room_waiting", _G, ("machine",), "Starts that wait for room on a machine."),
     Family("hestia_engine_call_seconds", _H, ("engine", "call"), "Calls to engines: start, stop, inspect."),
     Family("hestia_engine_errors_total", _C, ("engine", "call", "code"), "Calls to engines that failed."),
     Family(

@@ -36,7 +36,7 @@ class Lives:
 
     starts, failures, stops, stop_failures: by service and word. hot: seconds, by service, of hot times that
     are over. took: whole starts, by service. stages: by service and stage. seen: services that ever moved.
-    released: waiters that had been forgotten, by service.
+    released: waiters that had been forgotten, by service. evictions: by the service that gave way.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -50,6 +50,7 @@ class Lives:
         self.stages: dict[tuple[str, str], Histogram] = {}
         self.seen: dict[str, None] = {}
         self.released: dict[str, Counter] = {}
+        self.evictions: dict[str, Counter] = {}
         self.adoptions: dict[tuple[str, str], Counter] = {}
         self._adopting: set[Place] = set()
         self._under_way: dict[Place, _Start] = {}
@@ -58,7 +59,9 @@ class Lives:
     def transition(self, row: Row) -> None:
         """Count one change of state."""
         if not row.after:
-            if row.event == "WatchdogReleased":
+            if row.event == "MadeRoom":
+                self._evicted(row)
+            elif row.event == "WatchdogReleased":
                 of(self.released, row.service, Counter).add(float(str(row.data.get("count", 1))), row.at)
             return
         self.seen.setdefault(row.service)
@@ -101,6 +104,11 @@ class Lives:
             for (name, at), end in zip(start.stages, ends, strict=True):
                 stage = name if name in STAGES else OTHER
                 of(self.stages, (row.service, stage), Histogram).add((end - at) * 1000)
+
+    def _evicted(self, row: Row) -> None:
+        victims = row.data.get("victims")
+        for victim in victims if isinstance(victims, list) else ():
+            of(self.evictions, str(victim).partition("/")[0], Counter).add(1, row.at)
 
     def _count(self, numbers: dict[tuple[str, str], Counter], row: Row, word: str) -> None:
         word = word.partition(":")[0] or OTHER  # `evicted_for:x` is one reason, whoever x is

@@ -56,6 +56,8 @@ class Metrics:
         self._version = version
         self._services: Callable[[], Mapping[ServiceId, ServiceRecord]] = dict
         self._gauges: Mapping[str, Gauge] = {}
+        self._reserved: dict[Labels, float] = {}  # by machine and resource, as it was read last
+        self._waiting: dict[Labels, float] = {}  # by machine
 
     def watch(
         self, services: Callable[[], Mapping[ServiceId, ServiceRecord]], gauges: Mapping[str, Gauge]
@@ -72,7 +74,7 @@ class Metrics:
     def families(self) -> Iterator[tuple[Family, Points]]:
         """Every metric that has a series, in the order of the catalogue."""
         found: dict[str, Points] = {}
-        for part in (self._requests(), self._life(), self._used(), self._own(), _process()):
+        for part in (self._requests(), self._life(), self._used(), self._room(), self._own(), _process()):
             found.update(part)
         for name, family in CATALOGUE.items():
             if points := found.get(name):
@@ -115,6 +117,7 @@ class Metrics:
             "hestia_stop_failures_total": list(lives.stop_failures.items()),
             "hestia_adoptions_total": list(lives.adoptions.items()),
             "hestia_cold_start_seconds": _alone(lives.took),
+            "hestia_evictions_total": _alone(lives.evictions),
             "hestia_watchdog_released_total": _alone(lives.released),
             "hestia_cold_start_stage_seconds": list(lives.stages.items()),
             "hestia_engine_call_seconds": list(calls.took.items()),
@@ -149,6 +152,25 @@ class Metrics:
             for state in State:
                 rows.setdefault("hestia_instances", []).append(((name, state), float(states.count(state))))
         return rows
+
+    def _room(self) -> dict[str, Points]:
+        """What machines hold. A series that was there stays, at nothing."""
+        reserved, waiting = dict.fromkeys(self._reserved, 0.0), dict.fromkeys(self._waiting, 0.0)
+        services = self._services()
+        for record in (services.get(ServiceId(name)) for name in self.lives.seen):
+            for slot in record.slots.values() if record is not None else ():
+                if (held := slot.reservation) is not None:
+                    for resource, amount in held.takes.items():
+                        place = (held.machine, resource)
+                        reserved[place] = reserved.get(place, 0.0) + amount
+                if slot.seek is not None:
+                    machine = (slot.settings.machine,)
+                    waiting[machine] = waiting.get(machine, 0.0) + 1.0
+        self._reserved, self._waiting = reserved, waiting
+        return {
+            "hestia_machine_reserved": list(reserved.items()),
+            "hestia_room_waiting": list(waiting.items()),
+        }
 
     def _own(self) -> dict[str, Points]:
         rows: dict[str, Points] = {

@@ -156,7 +156,7 @@ async def test_wrong_method_is_405_with_the_right_one(
         "/v1/metric",
         "/v1/event",
         "/v1/request",
-        "/v1/machines",
+        "/v1/placement",
         "/docs",
         "/redoc",
         "//",

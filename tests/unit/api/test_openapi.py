@@ -41,6 +41,11 @@ CALLS: list[tuple[str, str, str, int, str]] = [
     ("/v1/config/reload", "post", "?x=1", 400, "cold"),
     ("/v1/config/reload", "post", "", 409, "broken"),
     ("/v1/config/reload", "post", "", 413, "large"),
+    ("/v1/machines", "get", "", 200, "cold"),
+    ("/v1/machines", "get", "?x=1", 400, "cold"),
+    ("/v1/machines/{machineId}", "get", "", 200, "cold"),
+    ("/v1/machines/{machineId}", "get", "?x=1", 400, "cold"),
+    ("/v1/machines/{machineId}", "get", "", 404, "nobody"),
     ("/v1/strategies", "get", "", 200, "cold"),
     ("/v1/strategies", "get", "?x=1", 400, "cold"),
     ("/help/errors", "get", "", 200, "cold"),
@@ -185,7 +190,9 @@ async def test_every_documented_answer_is_given_and_valid(
         prepare(control, situation)
     unknown = situation == "nobody"
     url = path.format(
-        serviceId="nobody" if unknown else "ollama", code="nothing" if unknown else "queue_full"
+        serviceId="nobody" if unknown else "ollama",
+        machineId="nobody" if unknown else "gpu-1",
+        code="nothing" if unknown else "queue_full",
     )
     content = b" " * 10_000 if situation == "large" else b""
     response = await client.request(method, url + query, content=content)
@@ -309,7 +316,7 @@ def test_every_call_has_a_name_and_a_description() -> None:
 
 
 def test_calls_of_later_issues_are_absent() -> None:
-    for word in ("machines",):
+    for word in ("dashboard", "keys"):
         assert not [path for path in DOCUMENT["paths"] if word in path]
 
 
