@@ -12,7 +12,7 @@ from hestia.config.check import Checker
 from hestia.config.errors import nearest, one_of
 from hestia.config.machines import Bytes, amounts
 from hestia.config.tree import Node
-from hestia.core.model import Machine, MachineId, ServiceId, ServiceSettings
+from hestia.core.model import Machine, MachineId, ServiceId, ServiceSettings, machines_of
 from hestia.core.room import INSTANCES, limits, short, total
 
 Services = dict[ServiceId, ServiceSettings]
@@ -30,12 +30,13 @@ def with_room(
         for machine in {one.machine for one in settings.instances if one.managed}:
             known = machines.get(machine, Machine(id=machine, declared=False))
             _check_needs(checker, settings, known, homes[name])
+    every = machines_of(machines, services.values())
     if len(checker.problems) > before:
         return services
     for name, settings in services.items():
         if settings.depends_on:
-            _check_with_dependencies(checker, settings, services, machines, homes[name])
-    going = _longest_to_go(services, machines)
+            _check_with_dependencies(checker, settings, services, every, homes[name])
+    going = _longest_to_go(services, every)
     return {name: _with_wait(settings, going) for name, settings in services.items()}
 
 

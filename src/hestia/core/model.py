@@ -7,7 +7,7 @@ Settings are what the configuration became (`hestia.config` builds them); record
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NewType
@@ -325,6 +325,21 @@ class GatewaySettings:
     machines: Mapping[MachineId, Machine] = field(default_factory=dict)  # those that are declared
 
 
+def machines_of(
+    declared: Mapping[MachineId, Machine], services: Iterable[ServiceSettings]
+) -> dict[MachineId, Machine]:
+    """Every machine: those that are declared, then those that services only name."""
+    found = dict(declared)
+    turns: dict[MachineId, bool] = {}
+    for service in services:
+        for one in service.instances:
+            turns[one.machine] = turns.get(one.machine, True) and one.takes_turns
+    for name, takes_turns in turns.items():
+        if name not in found:
+            found[name] = Machine(id=name, max_instances=1 if takes_turns else None, declared=False)
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything the configuration says, checked. `sources`: dotted key → where its value came from.
@@ -343,17 +358,8 @@ class Settings:
 
     @property
     def machines(self) -> dict[MachineId, Machine]:
-        """Every machine: those that are declared, then those that services only name."""
-        found = dict(self.gateway.machines)
-        turns: dict[MachineId, bool] = {}
-        for service in self.services.values():
-            for one in service.instances:
-                turns[one.machine] = turns.get(one.machine, True) and one.takes_turns
-        for name, takes_turns in turns.items():
-            if name not in found:
-                limit = 1 if takes_turns else None
-                found[name] = Machine(id=name, max_instances=limit, declared=False)
-        return found
+        """Every machine, described or not."""
+        return machines_of(self.gateway.machines, self.services.values())
 
     def engines(self) -> set[str]:
         """Names of the engines that services have."""
