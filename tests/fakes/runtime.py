@@ -138,6 +138,8 @@ class PaperRuntime:
         self.stops: dict[InstanceKey, fx.RunStop] = {}
         self.hurried: list[InstanceKey] = []
         self.asked: list[fx.RunBusyProbe] = []  # busy probes under way
+        self.probed: list[fx.RunLivenessProbe] = []  # liveness probes under way
+        self.doubts: list[fx.Doubted] = []
         self.closing: list[Lease] = []  # sockets that were told to close
         self.aborted: list[Lease] = []
         self.timers: dict[TimerKey, float] = {}
@@ -356,6 +358,22 @@ class PaperRuntime:
         self.asked.remove(probe)
         self.perform(self.world.busy(probe.key, said, probe.sequence, self.now))
 
+    def lives(self, alive: bool, probe: fx.RunLivenessProbe | None = None, *, refused: bool = False) -> None:
+        """A liveness probe ends, the oldest unless one is named."""
+        probe = probe or self.probed[0]
+        if probe in self.probed:
+            self.probed.remove(probe)
+        said = "HTTP 200" if alive else "no answer within 5 s"
+        self.perform(self.world.liveness(probe.key, said, self.now, alive=alive, refused=refused))
+
+    def let_down(self, lease: Lease) -> None:
+        """A request got no answer."""
+        self.perform(self.world.doubt(lease.use.key, self.now))
+
+    def refuses(self, lease: Lease) -> None:
+        """Nobody listens though it was ready a moment ago."""
+        self.perform(self.world.refused(lease.use.key, "connection refused", self.now))
+
     # -- time ----------------------------------------------------------------------------------
 
     def next_timer(self) -> TimerKey | None:
@@ -447,6 +465,11 @@ class PaperRuntime:
             case fx.RunBusyProbe(key):
                 assert all(probe.key != key for probe in self.asked), f"two busy probes of {key} at once"
                 self.asked.append(effect)
+            case fx.RunLivenessProbe(key):
+                assert all(probe.key != key for probe in self.probed), f"two liveness probes of {key} at once"
+                self.probed.append(effect)
+            case fx.Doubted():
+                self.doubts.append(effect)
             case fx.RefuseStart(key, error):
                 self._event(lc.StartFailed, key, error=error, left_over=False)
             case fx.RunAdoption(key):
@@ -473,6 +496,7 @@ class PaperRuntime:
                 self.open_endpoints.add(key)
             case fx.EndpointClosed(key):
                 self.open_endpoints.remove(key)
+                self.probed = [probe for probe in self.probed if probe.key != key]
             case fx.Moved():
                 self._note_move(effect)
             case fx.Retired(service):

@@ -230,6 +230,12 @@ class ServiceKeys(Keys):
     stop_grace: Annotated[float, Duration(least=0.0)] = key(
         _SERVICE.stop_grace, "Time between asking the program to end and ending it by force."
     )
+    health_interval: Annotated[float, Duration(least=1.0)] = key(
+        _SERVICE.health_interval,
+        "How often a hot service is asked whether it still lives: its `health_url`, or whether it takes a "
+        "connection where Hestia did not start it. Rarer while nobody uses it; `never` asks only after a "
+        "request got no answer.",
+    )
     drain_timeout: Annotated[float, Duration(least=0.0)] = key(
         _SERVICE.drain_timeout, "How long a stop waits for requests that are still open."
     )

@@ -29,6 +29,7 @@ class Timer(StrEnum):
     QUEUE = "queue"
     CALENDAR = "calendar"
     ROOM = "room"
+    LIVENESS = "liveness"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,27 @@ class RunBusyProbe:
     key: InstanceKey
     endpoint: Endpoint
     sequence: Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class RunLivenessProbe:
+    """Ask whether this generation still lives; `World.liveness` takes the answer.
+
+    patience: seconds for which a refused connect is tried again before that is the answer.
+    """
+
+    key: InstanceKey
+    endpoint: Endpoint
+    patience: float
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """A hot instance became a suspect, or is none any more. said: what the failed probe got."""
+
+    key: InstanceKey
+    suspect: bool
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +244,8 @@ Effect = (
     | RefuseStart
     | RunAdoption
     | RunBusyProbe
+    | RunLivenessProbe
+    | Doubted
     | KeepBackoff
     | KeepSpent
     | Retired

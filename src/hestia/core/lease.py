@@ -39,10 +39,13 @@ class Use:
     warm-up window is over. data: a place for the proxy to keep what it computed for this generation.
     last_used: loop-clock seconds of the last end of use. waiting: who queues for its service, or `WANTED`;
     not empty while somebody must look when a lease ends. sockets: leases that are spliced WebSockets.
+    suspect: nobody knows whether it lives (`core.liveness`). awaited: the next head below 500 is news.
+    ready_since: when a probe last found that it had become ready.
     """
 
     __slots__ = (
         "admitting",
+        "awaited",
         "data",
         "endpoint",
         "granted",
@@ -52,7 +55,9 @@ class Use:
         "leases",
         "limit",
         "owner",
+        "ready_since",
         "sockets",
+        "suspect",
         "waiting",
         "warm",
         "warm_limit",
@@ -79,7 +84,9 @@ class Use:
         self.leases: set[Lease] = set()
         self.sockets = 0
         self.granted = 0
-        self.hot_since = now
+        self.suspect = False
+        self.awaited = True
+        self.hot_since = self.ready_since = now
         self.last_used = now
         self.data: object = None
 
@@ -148,7 +155,7 @@ class Lease:
         if not self.is_quiet:
             use.last_used = now
         self.holder = None
-        return not use.admitting or len(self.use.waiting) > 0
+        return not use.admitting or use.suspect or len(self.use.waiting) > 0
 
     def __repr__(self) -> str:
         return f"<Lease {self.use.key} {'socket' if self.is_socket else 'request'}>"

@@ -228,6 +228,7 @@ class ServiceSettings:
     request_timeout: float | None = None  # None: as long as the start may take
     start_timeout: float = 300.0
     stop_grace: float = 10.0
+    health_interval: float = 15.0
     drain_timeout: float = 300.0
     appear_timeout: float = 10.0
     stable_after: float = 30.0

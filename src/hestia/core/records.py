@@ -30,6 +30,25 @@ OUTDATED_IDLE = 60.0  # seconds without use after which what is outdated stops
 Numbers = dict[tuple[ServiceId, InstanceId], int]  # the highest generation ever used
 
 
+SERVED_STABLE = 10.0  # seconds hot after which one served response makes a generation stable (FB-06)
+
+
+@dataclass(slots=True)
+class Pulse:
+    """What is known of the life of one generation (`core.liveness`). Instants are loop-clock seconds.
+
+    failures: failed probes in a row; since: the first of them; said: what the last one got. asking: a probe
+    is under way; asked_at: when it began. refusals: times its listener went away right after it was ready.
+    """
+
+    failures: int = 0
+    since: float = 0.0
+    said: str = ""
+    asking: bool = False
+    asked_at: float = -math.inf
+    refusals: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """Room that a generation takes on a machine until it is gone. at: loop-clock seconds, since when."""
@@ -73,6 +92,7 @@ class Slot:
         "looked_at",
         "outdated",
         "pending",
+        "pulse",
         "record",
         "reservation",
         "said_free",
@@ -96,6 +116,7 @@ class Slot:
         self.looked_at: float | None = None  # when it is seen next whether it is idle; it stops then or later
         self.asking = False  # its busy probe is under way
         self.unanswered_since: float | None = None  # the first of the last busy probes without an answer
+        self.pulse = Pulse()
         self.pending: InstanceSettings | None = None  # taken up when nothing of what runs is left
         self.outdated = False  # what runs was started with other options than the configured ones (AD-17)
         # room on its machine (`core.reservations`); instants are loop-clock seconds
@@ -163,6 +184,14 @@ class Slot:
     def ready_at(self, now: float) -> float:
         """When back-off and budget let demand start it."""
         return max(self.backoff.retry_at, self.service.free_at(now))
+
+    def is_stable(self, now: float) -> bool:
+        """Whether the running generation is a success by now (FB-06)."""
+        use = self.use
+        if use is None:
+            return False
+        hot_for = now - use.hot_since
+        return hot_for >= self.service.settings.stable_after or (use.warm and hot_for >= SERVED_STABLE)
 
     def tried_at(self, episode: str) -> float:
         """When its start in this episode ended; before everything else when it had no turn (FB-07)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from hestia.core import dependencies, reasons, reconfigure, reservations, warm
+from hestia.core import dependencies, liveness, reasons, reconfigure, reservations, warm
 from hestia.core import lifecycle as lc
 from hestia.core.backoff import FRESH, BackoffState, Spent, spend
 from hestia.core.effects import (
@@ -46,14 +46,13 @@ from hestia.core.model import (
 )
 from hestia.core.ports import Handle
 from hestia.core.queue import Waiter
-from hestia.core.records import Numbers, ServiceRecord, Slot
+from hestia.core.records import Numbers, Pulse, ServiceRecord, Slot
 
 WARM_WINDOW = 2.0  # seconds until the warm-up gate opens in any case (QF-02)
 SOCKET_CLOSE = 6.0  # seconds silent sockets get to close: the close handshake of TO-14 and a tick
 STOP_RETRY = 30.0  # seconds between attempts to stop what is stuck (FB-15)
 ADOPTED_GRACE = 60.0  # seconds an adopted instance stays at least, as long as its idle timeout allows (AD-12)
 EPISODE_STARTS = 4  # starts one episode may make (FB-04)
-SERVED_STABLE = 10.0  # seconds hot after which one served response makes a generation stable (FB-06)
 
 
 class Steps:
@@ -86,6 +85,14 @@ class Steps:
         self.wall = wall
         self.usual = usual
         self.closing = False
+
+    def chance(self) -> float:
+        """A draw from 0…1."""
+        return self._jitter()
+
+    def spread(self) -> float:
+        """A factor of 0.9…1.1, so that what is done again and again does not fall together (CK-09)."""
+        return 0.9 + 0.2 * self._jitter()
 
     # -- deciding ------------------------------------------------------------------------------
 
@@ -177,7 +184,8 @@ class Steps:
             return
         for waiter in record.queue:
             uses = (slot.use for slot in record.open_to(waiter))
-            use = next((use for use in uses if use is not None and use.room), None)
+            free = [use for use in uses if use is not None and use.room]
+            use = next((use for use in free if not use.suspect), free[0] if free else None)
             if use is not None:
                 record.queue.leave(waiter)
                 waiter.settled = True
@@ -316,7 +324,7 @@ class Steps:
                 now=now,
                 owner=slot,
             )
-            slot.asking, slot.unanswered_since = False, None
+            slot.asking, slot.unanswered_since, slot.pulse = False, None, Pulse()
         if not slot.use.warm:
             self.timer(slot, Timer.WARM, now + WARM_WINDOW)
         slot.service.episode, slot.service.episode_starts = "", 0
@@ -324,6 +332,7 @@ class Steps:
         if slot.record.cause == "adopted" and slot.last_used is not None:
             slot.use.last_used = min(now, max(slot.last_used, slot.grace_until - slot.idle_timeout))
         self.timer(slot, Timer.IDLE, slot.use.last_used + slot.idle_timeout)
+        liveness.arm(self, slot, now)
         for waiter in slot.service.queue:
             waiter.failed.pop(slot.record.id, None)  # it works now: arrival decides again (QF-01)
         self.pump(slot.service, now)
@@ -338,9 +347,10 @@ class Steps:
         use.admitting = False
         self.timer(slot, Timer.IDLE, None)
         self.timer(slot, Timer.WARM, None)
+        self.timer(slot, Timer.LIVENESS, None)
+        slot.pulse.asking = False  # its probe, if any, is given up with the endpoint
         self.effects.append(EndpointClosed(use.key))
-        hot_for = now - use.hot_since
-        if hot_for >= slot.service.settings.stable_after or (use.warm and hot_for >= SERVED_STABLE):
+        if slot.is_stable(now):
             self.set_backoff(slot, FRESH)
 
     def set_backoff(self, slot: Slot, backoff: BackoffState) -> None:

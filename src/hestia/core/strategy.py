@@ -69,7 +69,8 @@ class Candidate:
     @property
     def suspect(self) -> bool:
         """Whether it is hot, but its probes fail."""
-        return bool(getattr(self._slot.use, "suspect", False))
+        use = self._slot.use
+        return use is not None and use.suspect
 
     @property
     def last_error(self) -> HestiaError | None:

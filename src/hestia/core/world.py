@@ -12,7 +12,16 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-from hestia.core import dependencies, reasons, reconfigure, reservations, residents, rest, warm
+from hestia.core import (
+    dependencies,
+    liveness,
+    reasons,
+    reconfigure,
+    reservations,
+    residents,
+    rest,
+    warm,
+)
 from hestia.core import lifecycle as lc
 from hestia.core.backoff import FRESH, BackoffState, Spent
 from hestia.core.difference import Difference
@@ -208,6 +217,7 @@ class World:
             for slot in record.slots.values():
                 if slot.state is State.HOT and slot.use is not None:
                     slot.use.last_used -= seconds
+                    liveness.suspect_all(self._steps, slot, now)
                     due = slot.use.last_used + slot.idle_timeout
                     spread = min(SPREAD, slot.idle_timeout) * self._jitter()
                     if not slot.asking:
@@ -251,6 +261,8 @@ class World:
     ) -> Lease | None:
         """Grant a lease on the first hot candidate with room, or None. Never overtakes the queue.
 
+        A suspect comes after all others (RD-11).
+
         Raises ServiceNotFound.
         """
         record = self.services.get(service)
@@ -259,11 +271,14 @@ class World:
         if record.queue.waiters:
             return None
         slots = record.slots
+        spare: Use | None = None
         for name in record.known(candidates) if candidates else record.default:
             use = slots[name].use
             if use is not None and use.room:
-                return use.grant()
-        return None
+                if not use.suspect:
+                    return use.grant()
+                spare = spare or use
+        return spare.grant() if spare is not None else None
 
     def release(self, lease: Lease, now: float) -> bool:
         """Give a lease back; idempotent. True when somebody must look: apply `released` then."""
@@ -401,15 +416,40 @@ class World:
         slot = self.slot(service, instance)
         if slot.state is State.DRAINING and slot.use is not None and not slot.use.open:
             self._steps.step(slot, lc.Drained(service=service, instance=instance), now)
+        if slot.use is not None and not slot.use.open:
+            liveness.released(self._steps, slot, now)
         self._steps.pump(slot.service, now)
         reservations.released(self._steps, slot, now)
         return self._steps.take()
 
     def warmed(self, use: Use, now: float) -> list[Effect]:
-        """The first good answer of a generation was seen: the gate opens (QF-02)."""
-        use.warm = True
+        """A good answer that was awaited came: the warm-up gate opens (QF-02), a suspect is none any more."""
+        use.warm, use.awaited = True, False
         slot: Slot = use.owner
+        if slot.use is use and use.suspect:
+            liveness.trust(self._steps, slot, use, now)
         self._steps.pump(slot.service, now)
+        return self._steps.take()
+
+    def liveness(
+        self, key: InstanceKey, said: str, now: float, *, alive: bool, refused: bool
+    ) -> list[Effect]:
+        """What a liveness probe got; that of an older generation changes nothing."""
+        if self.is_current(key):
+            slot = self.slot(key.service, key.instance)
+            liveness.answered(self._steps, slot, said, now, alive=alive, refused=refused)
+        return self._steps.take()
+
+    def doubt(self, key: InstanceKey, now: float) -> list[Effect]:
+        """A request was let down by a generation: it timed out, or its connection broke."""
+        if self.is_current(key):
+            liveness.doubt(self._steps, self.slot(key.service, key.instance), now)
+        return self._steps.take()
+
+    def refused(self, key: InstanceKey, detail: str, now: float) -> list[Effect]:
+        """Nobody listens where a generation was ready a moment ago (RD-10)."""
+        if self.is_current(key):
+            liveness.refused(self._steps, self.slot(key.service, key.instance), detail, now)
         return self._steps.take()
 
     def busy(self, key: InstanceKey, said: Busy, sequence: Sequence, now: float) -> list[Effect]:
@@ -434,8 +474,10 @@ class World:
                 rest.look_idle(self._steps, slot, now)
             case Timer.DRAIN if slot.state is State.DRAINING:
                 self._steps.step(slot, lc.DrainElapsed(service=service, instance=instance), now)
+            case Timer.LIVENESS:
+                liveness.look(self._steps, slot, now)
             case Timer.WARM if slot.use is not None:
-                slot.use.warm = True
+                slot.use.warm, slot.use.awaited = True, slot.use.suspect
                 self._steps.pump(record, now)
             case Timer.ROOM:
                 reservations.look(self._steps, slot.settings.machine, now)

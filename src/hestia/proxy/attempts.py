@@ -138,11 +138,12 @@ class Attempts(Resorts):
         if lease is None:
             self._give_up(both(self._fallback, error) if self._fallback is not None else error)
             return
-        fresh = error.cause == "refused" and clock() - lease.use.hot_since < REFUSED_AFTER_HOT
+        fresh = error.cause == "refused" and clock() - lease.use.ready_since < REFUSED_AFTER_HOT
         if fresh and not self._another_serves(lease):
             self._attempts -= 1
             if self._steps is None or self._steps[-1].what != "knock":
                 self._note("knock", text=error.detail)
+                self._path.leases.refused(lease, error)
             self._timer = self._path.later(REFUSED_PAUSE, self._knock)
             return
         self._blame()
@@ -253,6 +254,8 @@ class Attempts(Resorts):
         failure = Failure.STALE if self.reused else Failure.BROKEN
         if failure is Failure.BROKEN:
             self._blame()
+            if self._lease is not None:
+                self._path.leases.let_down(self._lease)
         if not (clean and self._once_more(failure, error)):
             self._give_up(error)
 
@@ -291,6 +294,8 @@ class Attempts(Resorts):
             remedy="look whether it hangs: hestia logs; or raise response_timeout of the service",
             cause="timeout",
         )
+        if self._lease is not None:
+            self._path.leases.let_down(self._lease)
         if not self._once_more(Failure.SLOW, error):
             self._give_up(error)
 

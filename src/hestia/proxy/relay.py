@@ -248,7 +248,7 @@ class Relay(Noted):
         self._deadline = self.t_head + BODY_GAP if is_timed else NEVER
         if self._copy is not None:
             self._copy.free()
-        if head.status < 500 and self._lease is not None and not self._lease.use.warm:
+        if head.status < 500 and self._lease is not None and self._lease.use.awaited:
             self._path.leases.succeeded(self._lease)
         self._out.append(self._client_head(head))
 

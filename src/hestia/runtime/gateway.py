@@ -252,8 +252,8 @@ class Gateway:
         self._perform(self.world.leave(service, waiter, self._clock()))
 
     def succeeded(self, lease: Lease) -> None:
-        """A response head below 500 came: the warm-up gate of this generation opens."""
-        if not lease.use.warm:
+        """A response head below 500 came where one was awaited (`Use.awaited`)."""
+        if lease.use.awaited:
             self._perform(self.world.warmed(lease.use, self._clock()))
 
     def connect_failed(self, lease: Lease, error: HestiaError) -> None:
@@ -269,6 +269,15 @@ class Gateway:
             self._watcher.gone(key, gone, unstable=False)
         elif not self._draining:
             self._tasks.spawn(self._watcher.inspect(slot, key), f"inspect {key}")
+            self._perform(self.world.doubt(key, self._clock()))
+
+    def refused(self, lease: Lease, error: HestiaError) -> None:
+        """Nobody listens where a start was ready a moment ago, and the request knocks on (RD-10)."""
+        self._perform(self.world.refused(lease.use.key, error.detail, self._clock()))
+
+    def let_down(self, lease: Lease) -> None:
+        """A request got no answer there: see whether it lives (RD-11)."""
+        self._perform(self.world.doubt(lease.use.key, self._clock()))
 
     # -- control -------------------------------------------------------------------------------
 

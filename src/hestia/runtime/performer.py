@@ -28,6 +28,7 @@ from hestia.runtime.adoption import Adoption, missed, not_known
 from hestia.runtime.busy import BusyProbes
 from hestia.runtime.feed import Feed
 from hestia.runtime.history import History, StageClock
+from hestia.runtime.liveness import LivenessProbes
 from hestia.runtime.memory import fact_of, fact_of_spent, keep_move, name_of
 from hestia.runtime.starts import Jobs, StartJob
 from hestia.runtime.tasks import Tasks
@@ -97,6 +98,15 @@ class Performer:
             note=self.note,
         )
         self._busy_probes = BusyProbes(world, perform=self.perform, clock=clock)
+        self._liveness = LivenessProbes(
+            world,
+            starts,
+            tasks=tasks,
+            perform=self.perform,
+            clock=clock,
+            note=self.note,
+            on_error=on_error,
+        )
         self.jobs = Jobs(
             engines=engines,
             store=store,
@@ -202,6 +212,10 @@ class Performer:
                 self._run_adoption(key, episode, handle)
             case fx.RunBusyProbe(key, endpoint, sequence):
                 self._tasks.spawn(self._busy_probes.ask(key, endpoint, sequence), f"busy probe {key}")
+            case fx.RunLivenessProbe():
+                self._liveness.begin(effect)
+            case fx.Doubted():
+                self._liveness.doubted(effect)
             case fx.KeepBackoff(service, instance, backoff, error):
                 fact = fact_of(backoff, error, now=self._clock(), wall=time.time())
                 self._store.fact("backoff", name_of((service, instance)), fact)
@@ -232,6 +246,7 @@ class Performer:
             case fx.EndpointOpened():
                 pass
             case fx.EndpointClosed(key):
+                self._liveness.forget(key)
                 self._closed(key)
             case fx.Moved():
                 self._moved(effect)

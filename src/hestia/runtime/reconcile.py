@@ -16,7 +16,6 @@ from hestia.core.lifecycle import State
 from hestia.core.model import External, InstanceId, InstanceKey, ServiceId
 from hestia.core.ports import Engine, Observed, Presence
 from hestia.core.records import ServiceRecord, Slot
-from hestia.core.steps import SERVED_STABLE
 from hestia.core.world import World
 from hestia.runtime.probes import exit_error
 from hestia.runtime.starts import Jobs, StartJob
@@ -73,7 +72,7 @@ class Watcher:
             return
         if slot.state not in (State.HOT, State.DRAINING):
             return
-        self.gone(key, self._crash(slot, observed), unstable=not self._stable(slot))
+        self.gone(key, self._crash(slot, observed), unstable=not slot.is_stable(self._clock()))
 
     def _crash(self, slot: Slot, observed: Observed) -> HestiaError:
         error = exit_error(observed)
@@ -83,14 +82,6 @@ class Watcher:
             error.stage = ""
             error.remedy = f"hestia logs {slot.record.service}"
         return error
-
-    def _stable(self, slot: Slot) -> bool:
-        """A generation is a success only after a while (FB-06)."""
-        use, settings = slot.use, slot.service.settings
-        if use is None:
-            return False
-        hot_for = self._clock() - use.hot_since
-        return hot_for >= settings.stable_after or (use.warm and hot_for >= SERVED_STABLE)
 
     def gone(self, key: InstanceKey, error: HestiaError, *, unstable: bool) -> None:
         self._happened(
@@ -113,7 +104,7 @@ class Watcher:
         except EngineError:
             return
         if observed.presence is Presence.GONE and self._world.is_current(key) and slot.state is State.HOT:
-            self.gone(key, self._crash(slot, observed), unstable=not self._stable(slot))
+            self.gone(key, self._crash(slot, observed), unstable=not slot.is_stable(self._clock()))
 
     # -- truth about what others started (RD-15) -----------------------------------------------
 

@@ -74,7 +74,7 @@ class Views:
         """Raises ServiceNotFound."""
         record = self._world.service(service)
         slots = list(record.slots.values())
-        lead = min(slots, key=lambda slot: _RANK[slot.state])
+        lead = min(slots, key=lambda slot: (_RANK[slot.state], slot.use is not None and slot.use.suspect))
         instances = tuple(self._instance(slot) for slot in slots)
         first = instances[slots.index(lead)]
         used = [status.last_used_at for status in instances if status.last_used_at is not None]
@@ -111,7 +111,9 @@ class Views:
         used = use.last_used if use is not None and use.granted else slot.last_used
         return InstanceStatus(
             id=record.id,
-            phase=record.state,
+            phase="suspect"
+            if use is not None and use.suspect and record.state is State.HOT
+            else record.state,
             machine=slot.settings.machine,
             engine=slot.settings.engine,
             address=str(endpoint) if endpoint is not None else slot.settings.base_url,

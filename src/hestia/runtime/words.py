@@ -28,6 +28,8 @@ CAUSES: Final[Mapping[str, str]] = {
     "ended_while_away": "it had ended while no gateway looked",
     "drain_given_up": "its requests did not end within drain_timeout",
     "exited": "it ended by itself",
+    "hung": "it does not answer any more",
+    "probe": "its liveness probe",
     "refused": "nothing answers at its address any more",
     "remembered": "it had failed before the gateway was restarted",
     "unknown": "nobody can say whether it runs",
@@ -122,5 +124,7 @@ NOTES: Final[Mapping[str, Callable[[Row], str]]] = {
     "OrphanEnded": lambda row: f"something that no setting names any more was ended: {row.cause}",
     "OrphanKept": lambda row: f"something runs that no setting names any more: {row.cause}",
     "OrphanStays": lambda row: f"something that no setting names any more cannot be ended: {row.cause}",
+    "Suspected": lambda row: f"{row.service} does not answer its probe: {row.data.get('detail', '')}",
+    "Trusted": lambda row: f"{row.service} answers again",
     "WatchdogReleased": lambda row: f"requests to {row.service} were answered long after their time",
 }

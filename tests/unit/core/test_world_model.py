@@ -289,13 +289,28 @@ class WorldWalk(RuleBasedStateMachine):
     def busy_probe_ends(self, data: st.DataObject, said: Busy) -> None:
         self.runtime.busy(said, data.draw(st.sampled_from(self.runtime.asked)))
 
+    @precondition(lambda self: self.runtime.probed)
+    @rule(data=st.data(), alive=st.booleans(), refused=st.booleans())
+    def liveness_probe_ends(self, data: st.DataObject, alive: bool, refused: bool) -> None:
+        probe = data.draw(st.sampled_from(self.runtime.probed))
+        self.runtime.lives(alive, probe, refused=refused and not alive)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), what=st.sampled_from(["let down", "refused"]))
+    def request_fails(self, data: st.DataObject, what: str) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        if what == "refused":
+            self.runtime.refuses(lease)
+        else:
+            self.runtime.let_down(lease)
+
     # -- people and clocks ---------------------------------------------------------------------
 
     @rule(data=st.data(), what=st.sampled_from(["start", "start one", "stop", "stop", "force", "restart"]))
     def person(self, data: st.DataObject, what: str) -> None:
         record = data.draw(st.sampled_from(self.records))
         name = record.settings.id
-        waiting = list(record.queue)
+        waiting, came = list(record.queue), len(self.guests)
         try:
             match what:
                 case "start":
@@ -308,7 +323,8 @@ class WorldWalk(RuleBasedStateMachine):
                 case _:
                     self.runtime.stop(name, force=what == "force")
                     hot = self.slots_in(State.HOT, State.STARTING)
-                    assert not any(slot.service is record for slot in hot), "runs on after a stop"
+                    runs = any(slot.service is record for slot in hot)
+                    assert not runs or len(self.guests) > came, "runs on after a stop that nobody came after"
         except HestiaError:
             assert what in ("start", "start one")
 
@@ -465,6 +481,17 @@ class WorldWalk(RuleBasedStateMachine):
             at = self.runtime.timer_at(Timer.IDLE, slot.record.id, slot.record.service)
             assert (at is None) <= (limit == NEVER or slot.asking)
             assert at is None or at <= self.runtime.now + limit
+
+    @invariant()
+    def a_suspect_is_looked_at_again(self) -> None:
+        """RD-11: by a probe under way, or at an instant that is set."""
+        for slot in self.slots_in(State.HOT):
+            place = (slot.record.id, slot.record.service)
+            assert slot.pulse.asking == any(
+                probe.key == slot.key(self.runtime.world.gateway) for probe in self.runtime.probed
+            )
+            if slot.use is not None and slot.use.suspect:
+                assert slot.pulse.asking or self.runtime.timer_at(Timer.LIVENESS, *place) is not None
 
     @invariant()
     def guests_are_told_once(self) -> None:
