@@ -76,7 +76,7 @@ class Furnished:
                 if template == 7:
                     await http.post(f"{address}/{task['id']}/stop", json={})
 
-    async def reach(self, task_id: int, status: str, *, ended: bool | None) -> None:
+    async def reach(self, task_id: int, status: str | None, *, ended: bool) -> None:
         """As `Target` says it."""
         raise NotImplementedError
 
@@ -142,14 +142,14 @@ class StandIn(Furnished):
             for _ in list(self._server.queue.waiting):
                 self._server.queue.tick()
 
-    async def reach(self, task_id: int, status: str, *, ended: bool | None) -> None:
+    async def reach(self, task_id: int, status: str | None, *, ended: bool) -> None:
         """Move the queue and end plays until the task is where the recording has it."""
         task = self._server.world.tasks[task_id]
         async with asyncio.timeout(PATIENCE):
-            while task.status != status or (ended and task.end is None):
+            while status not in (None, task.status) or (ended and task.end is None):
                 if status == Status.STOPPING and task.status in FINAL:
                     return
-                self._step(task_id, status)
+                self._step(task_id, status or Status.SUCCESS)
                 await asyncio.sleep(0)
 
     def _step(self, task_id: int, status: str) -> None:
@@ -172,13 +172,16 @@ class RealServer(Furnished):
     async def happens(self, note: str) -> None:
         """Nothing that can be done from outside."""
 
-    async def reach(self, task_id: int, status: str, *, ended: bool | None) -> None:
+    async def reach(self, task_id: int, status: str | None, *, ended: bool) -> None:
         """Look ten times a second until the task is there; one that has gone past it never will be."""
         address = f"/api/project/{self.ids['project'][1]}/tasks/{task_id}"
         async with client(self.url, self.token) as http, asyncio.timeout(90):
             while True:
                 task = (await http.get(address)).json()
-                there = task["status"] == status and (not ended or task.get("end") is not None)
-                if there or (task["status"] in FINAL and status not in FINAL):
+                over = task["status"] in FINAL and task.get("end") is not None
+                if status in (None, task["status"]) and (over or not ended):
                     return
+                if over and status not in FINAL:
+                    return  # gone past it
+                assert not over, f"task {task_id} ended in {task['status']}, not in {status}"
                 await asyncio.sleep(0.1)

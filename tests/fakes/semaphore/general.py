@@ -7,7 +7,7 @@ from typing import Final
 from starlette.responses import Response
 
 from .records import Document
-from .web import Call, Need, Refused, Route, done, plain, told
+from .web import Call, Need, Route, done, plain, told
 
 APPS: Final = {"ansible": 1000, "terraform": 900, "tofu": 800, "bash": 700, "powershell": 600, "python": 500}
 ANSIBLE: Final = "ansible [core 2.19.0]\n  config file = None\n"
@@ -64,9 +64,8 @@ def queue(call: Call) -> Response:
 def stop(call: Call) -> Response:
     """A soft stop of something queued or running."""
     task = call.world.tasks.get(call.ids["task_id"])
-    if task is None:
-        raise Refused(400)
-    call.queue.stop(task, force=False)
+    if task is not None:
+        call.queue.stop(task, force=False)
     return done()
 
 

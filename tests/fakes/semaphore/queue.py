@@ -177,12 +177,16 @@ class Queue:
         return True
 
     def answer(self, task: Task, *, confirmed: bool) -> bool:
-        """Confirm or reject. False where nothing waits for it."""
+        """Confirm or reject. False for a task that is not active.
+
+        One that nobody asked about takes the state all the same, even while it waits for its turn.
+        """
         run = self.running.get(task.id)
-        if run is None or run.reply is None or run.reply.done():
-            return False
-        run.reply.set_result(confirmed)
-        return True
+        if run is not None and run.reply is not None and not run.reply.done():
+            run.reply.set_result(confirmed)
+        elif self.knows(task):
+            self._move(task, Status.CONFIRMED if confirmed else Status.REJECTED)
+        return self.knows(task)
 
     def stop(self, task: Task, *, force: bool) -> None:
         """Stop as the server does it.
@@ -193,7 +197,7 @@ class Queue:
         run = self.running.get(task.id)
         if not self.knows(task):
             task.status = Status.STOPPED
-            self._changed()
+            self._tell(task)
             return
         asking = task.status is Status.WAITING_CONFIRMATION
         self._move(task, Status.STOPPED if force else Status.STOPPING)

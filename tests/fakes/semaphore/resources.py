@@ -38,6 +38,8 @@ class Kind:
 
 
 def _check_key(call: Call, asked: Document) -> None:
+    if not asked.get("name"):
+        raise Refused(400, {"error": "name can not be empty"})
     if asked.get("type") not in KEY_TYPES:
         raise Refused(400)
     secret, words = SECRETS.get(asked["type"], ("", ""))
@@ -63,6 +65,9 @@ def _show_key(version: Version, thing: Document, single: bool) -> Document:
 def _check_repository(call: Call, asked: Document) -> None:
     if asked.get("ssh_key_id") not in call.project.of("keys"):
         raise Refused(404)
+    for name, words in (("name", "name"), ("git_url", "url")):
+        if not asked.get(name):
+            raise Refused(400, {"error": f"repository {words} can't be empty"})
     if not asked.get("git_branch") and not asked.get("git_url", "").startswith("/"):
         raise Refused(400, {"error": "repository branch can't be empty"})
 
@@ -76,7 +81,9 @@ def _show_repository(version: Version, thing: Document, single: bool) -> Documen
 
 def _check_inventory(call: Call, asked: Document) -> None:
     if asked.get("type") not in INVENTORY_TYPES:
-        raise Refused(400, {"error": "Not supported inventory type"})
+        changed = call.connection.scope["method"] == "PUT"
+        text = f"unknown inventory type: {asked.get('type')}" if changed else "Not supported inventory type"
+        raise Refused(400, {"error": text})
 
 
 def _show_inventory(version: Version, thing: Document, single: bool) -> Document:
@@ -86,6 +93,8 @@ def _show_inventory(version: Version, thing: Document, single: bool) -> Document
 
 
 def _check_environment(call: Call, asked: Document) -> None:
+    if not asked.get("name"):
+        raise Refused(400, {"error": "Environment name can not be empty"})
     if "json" not in asked and call.version.modern:
         return
     try:
@@ -178,7 +187,9 @@ def _make(kind: Kind, call: Call) -> Response:
         raise Refused(400, MISMATCH)
     kind.check(call, asked)
     for secret in asked.get("secrets", []):
-        secret["id"] = call.world.new_id("keys")  # secrets of a variable group are keys, there and here
+        secret["id"] = call.world.new_id(
+            "keys", call.project
+        )  # secrets of a variable group are keys, there and here
     thing = call.world.add_thing(call.project, kind.path, {"name": "", **asked})
     if kind.path == "inventory" or call.version.modern:
         return told(kind.show(call.version, thing, False), 201)
@@ -192,8 +203,11 @@ def _show(kind: Kind, call: Call) -> Response:
 def _change(kind: Kind, call: Call) -> Response:
     thing = call.thing(kind.path, "thing_id")
     asked = call.decode(kind.fields)
-    if asked.get("project_id") != call.project.id or asked.get("id") != thing["id"]:
-        raise Refused(400, MISMATCH)
+    if asked.get("project_id") != call.project.id:
+        raise Refused(404) if kind.path == "keys" else Refused(400, MISMATCH)
+    if asked.get("id") != thing["id"]:
+        text = f"{kind.title} ID in body and URL must be the same"
+        raise Refused(404) if kind.path == "keys" else Refused(400, {"error": text})
     if kind.path == "keys" and not asked.pop("override_secret", False):
         asked |= {name: thing[name] for name in ("type", "ssh", "login_password", "string") if name in thing}
     kind.check(call, asked)

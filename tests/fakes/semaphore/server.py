@@ -192,7 +192,7 @@ class Semaphore:
     def _handle(self, request: Request, body: bytes) -> Response | None:
         path = self._inside(request.url.path)
         if path is None:
-            return HTMLResponse(HTML)
+            return plain("Not Found\n", 404) if "." in request.url.path else HTMLResponse(HTML)
         if path == "/ws":
             return self._no_upgrade(request)
         call = Call(self.world, self.queue, self.settings, request, body)
@@ -206,7 +206,7 @@ class Semaphore:
     def _inside(self, path: str) -> str | None:
         """The part of the path below the API's root, without one trailing slash; None outside of it."""
         root = f"{self.settings.web_root}/api"
-        if path != root and not path.startswith(f"{root}/"):
+        if not path.startswith(root):
             return None
         return path[len(root) :].removesuffix("/")
 

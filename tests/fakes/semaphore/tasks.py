@@ -19,10 +19,6 @@ START: Final = {
     "secret": str,
     "arguments": str,
     "limit": str,
-    "params": dict,
-    "debug": bool,
-    "dry_run": bool,
-    "diff": bool,
     "playbook": str,
     "message": str,
     "inventory_id": int,
@@ -30,13 +26,15 @@ START: Final = {
     "commit_hash": str,
     "build_task_id": int,
 }
+CLASSIC: Final = {"debug": bool, "dry_run": bool, "diff": bool}  # moved into `params` with 2.11
+MODERN: Final = {"params": dict}
 LIMIT: Final = 200
 COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def start(call: Call) -> Response:
     """Queue a run. What cannot be run is stored as a task in `error` all the same, and answered 500."""
-    asked: Document = {"template_id": 0} | call.decode(START)
+    asked: Document = {"template_id": 0} | call.decode(START | (MODERN if call.version.modern else CLASSIC))
     template = call.project.of("templates").get(asked["template_id"])
     if template is None:
         raise Refused(call.version.unknown_template)
@@ -144,10 +142,10 @@ def _reject(call: Call) -> Response:
 
 def _drop(call: Call) -> Response:
     task = one(call)
-    if not call.user.admin:
-        raise Refused(401)
     if call.queue.knows(task):
         raise Refused(400)
+    if not call.user.admin:
+        raise Refused(401)
     del call.world.tasks[task.id]
     return done()
 

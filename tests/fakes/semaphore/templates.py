@@ -94,15 +94,15 @@ def _survey(version: Version, asked: Document) -> Document:
     return full
 
 
-def with_last_task(call: Call, template: Document) -> Document:
-    """The document of a list: with the newest task, and `vaults` null on the classic server."""
+def with_last_task(call: Call, template: Document, *, single: bool) -> Document:
+    """What answers show: with the newest task. A classic list knows neither vaults nor its user."""
     shown = document(call.version, template)
-    if not call.version.modern:
-        shown["vaults"] = None
     newest = call.world.history(call.project.id, template["id"])[:1]
     if newest:
         shown["last_task"] = listed(call, newest[0])
-        if not call.version.modern:
+    if not call.version.modern and not single:
+        shown["vaults"] = None
+        if newest:
             shown["last_task"]["user_name"] = None
     return shown
 
@@ -126,7 +126,7 @@ def check(call: Call, asked: Document) -> None:
 
 def _every(call: Call) -> Response:
     found = in_order(call, list(call.project.of("templates").values()))
-    return told([with_last_task(call, template) for template in found])
+    return told([with_last_task(call, template, single=False) for template in found])
 
 
 def _make(call: Call) -> Response:
@@ -139,14 +139,16 @@ def _make(call: Call) -> Response:
 
 
 def _show(call: Call) -> Response:
-    return told(document(call.version, call.thing("templates", "template_id")))
+    return told(with_last_task(call, call.thing("templates", "template_id"), single=True))
 
 
 def _change(call: Call) -> Response:
     template = call.thing("templates", "template_id")
     asked = call.decode(FIELDS)
-    if asked.get("id") != template["id"] or asked.get("project_id") != call.project.id:
+    if asked.get("id") != template["id"]:
         raise Refused(400, MISMATCH)
+    if asked.get("project_id") != call.project.id:
+        raise Refused(400, {"error": "You can not move template to other project"})
     check(call, asked)
     call.project.of("templates")[template["id"]] = blank() | asked
     return done()
@@ -170,6 +172,11 @@ def _last(call: Call) -> Response:
     )
 
 
+def _refs(call: Call) -> Response:
+    call.thing("templates", "template_id")
+    return told({"templates": [], "inventories": [], "repositories": []})
+
+
 def _stop_all(call: Call) -> Response:
     """Stop what waits: tasks under way were seen to go on (2.16)."""
     template = call.thing("templates", "template_id")
@@ -189,6 +196,7 @@ ROUTES: Final = [
     Route("GET", _ONE, _show),
     Route("PUT", _ONE, _change, may=RESOURCES),
     Route("DELETE", _ONE, _drop, may=RESOURCES),
+    Route("GET", f"{_ONE}/refs", _refs),
     Route("GET", f"{_ONE}/tasks", _tasks),
     Route("GET", f"{_ONE}/tasks/last", _last),
     Route("POST", f"{_ONE}/stop_all_tasks", _stop_all, may=RUN, modern=True),

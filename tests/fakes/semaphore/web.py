@@ -141,7 +141,10 @@ def find(routes: Sequence[Route], method: str, path: str, version: Version) -> t
     for route in routes:
         if route.modern and not version.modern:
             continue
-        if route.method == method and (pieces := route.match(path)) is not None:
+        if (
+            route.method in (method, "GET" if method == "HEAD" else method)
+            and (pieces := route.match(path)) is not None
+        ):
             return route, pieces
     raise Refused(404, {"text": "Not Found\n"})
 
@@ -164,19 +167,27 @@ def admit(call: Call, route: Route, pieces: dict[str, str]) -> None:
     for name, piece in pieces.items():
         if f"{{{name}:word}}" in route.pattern:
             call.words[name] = piece
-        elif not re.fullmatch(r"-?\d+", piece):
+        elif (number := _number(piece)) is None:
             raise Refused(400)
         else:
-            call.ids[name] = int(piece)
+            call.ids[name] = number
+
+
+def _number(piece: str) -> int | None:
+    """An integer of 64 bits, or None."""
+    if not re.fullmatch(r"[+-]?\d+", piece) or not -(2**63) <= int(piece) < 2**63:
+        return None
+    return int(piece)
 
 
 def _project(call: Call, piece: str) -> Project:
-    if not re.fullmatch(r"-?\d+", piece):
+    number = _number(piece)
+    if number is None:
         refusal: Document = {"error": "Invalid project ID"}
         if "text/html" in call.connection.headers.get("accept", ""):
             raise Refused(302, refusal, "/404")
         raise Refused(400, refusal)
-    found = call.world.projects.get(int(piece))
+    found = call.world.projects.get(number)
     if found is None:
         raise Refused(404)
     return found

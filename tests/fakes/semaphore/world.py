@@ -33,9 +33,10 @@ class World:
         self._counters: dict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
         self.add_user("admin", "Admin", "admin@localhost", "admin", admin=True)
 
-    def new_id(self, kind: str) -> int:
-        """The next id of a kind. With BoltDB those of tasks count down."""
-        number = next(self._counters[kind])
+    def new_id(self, kind: str, project: Project | None = None) -> int:
+        """The next id of a kind. With BoltDB each project counts its own, and those of tasks count down."""
+        own = f"/{project.id}" if project is not None and self.version.ids_count_down else ""
+        number = next(self._counters[kind + own])
         if kind == "tasks" and self.version.ids_count_down:
             return LAST_BOLT_ID + 1 - number
         return number
@@ -94,7 +95,7 @@ class World:
 
     def add_thing(self, project: Project, kind: str, fields: Document) -> Document:
         """A new resource of a project, with its id."""
-        thing = {**fields, "id": self.new_id(kind), "project_id": project.id}
+        thing = {**fields, "id": self.new_id(kind, project), "project_id": project.id}
         project.of(kind)[thing["id"]] = thing
         return thing
 
