@@ -5,8 +5,10 @@ The lists are bounded, so what is not found may be there all the same (AD-04): n
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from hestia.core.errors import EngineError
-from hestia.core.model import GatewayId, InstanceId, InstanceKey, ServiceId
+from hestia.core.model import GatewayId, InstanceKey
 from hestia.core.ports import Discovered, Found, Observed, Presence
 from hestia.engines.knock import knock
 from hestia.engines.semaphore.connection import Connection
@@ -17,8 +19,9 @@ from hestia.engines.semaphore.seen import Seen
 from hestia.engines.semaphore.servers import Servers, project_of
 from hestia.engines.semaphore.tasks import Task, Tasks
 from hestia.engines.semaphore.templates import Templates
+from hestia.engines.semaphore.work import standing
 
-Marked = dict[InstanceKey, tuple[Task, Mark]]
+Marked = dict[InstanceKey, list[tuple[Task, Mark]]]
 
 
 async def find_all(servers: Servers, owner: GatewayId, seen: Seen) -> Discovered:
@@ -57,18 +60,18 @@ async def _find(
     project = await Projects(connection).resolve(project_of(options))
     templates, tasks = Templates(connection, project), Tasks(connection, project)
     start = await templates.resolve(options.start_template, "semaphore_start_template_id")
-    newest = _newest_of_places(_newest(await tasks.last(start.id), owner, START))
-    stops: Marked = {}
-    for stop in {mark.stop for _, mark in newest.values() if mark.stop}:
-        stops |= _newest(await tasks.last(stop), owner, STOP)
+    starts = _by_key(await tasks.last(start.id), owner, START)
+    stops: Marked = defaultdict(list)
+    for stop in {mark.stop for marked in starts.values() for _, mark in marked if mark.stop}:
+        for key, marked in _by_key(await tasks.last(stop), owner, STOP).items():
+            stops[key] += marked
     found = []
-    for key, (task, mark) in newest.items():
-        seen.note(key.service, key.instance, task)
-        stopped, _ = stops.get(key, (None, mark))
-        if stopped is not None:
-            seen.note(key.service, key.instance, stopped)
-            if stopped.status == "success" and stopped.age[0] >= task.age[0]:
-                continue
+    for key in _newest_generations(starts):
+        _show(seen, key, [*starts[key], *stops[key]])
+        task = standing(_tasks(starts[key]), _tasks(stops[key]))
+        if task is None:
+            continue
+        mark = next(mark for one, mark in starts[key] if one is task)
         place = Place(
             key=key,
             server=connection.base,
@@ -84,27 +87,29 @@ async def _find(
     return found
 
 
-def _newest_of_places(starts: Marked) -> Marked:
-    """Of each instance the newest generation; older ones are superseded."""
-    places: dict[tuple[ServiceId, InstanceId], InstanceKey] = {}
-    for key, (task, _) in starts.items():
-        other = places.get((key.service, key.instance))
-        if other is None or task.age > starts[other][0].age:
-            places[key.service, key.instance] = key
-    return {key: starts[key] for key in places.values()}
-
-
-def _newest(tasks: list[Task], owner: GatewayId, action: str) -> Marked:
-    """The newest task of each key of ours."""
-    found: Marked = {}
+def _by_key(tasks: list[Task], owner: GatewayId, action: str) -> Marked:
+    """The tasks of ours that are for that."""
+    found: Marked = defaultdict(list)
     for task in tasks:
         mark = Mark.of(task)
-        if mark is None or mark.key.gateway != owner or mark.action != action:
-            continue
-        known = found.get(mark.key)
-        if known is None or task.age > known[0].age:
-            found[mark.key] = task, mark
+        if mark is not None and mark.key.gateway == owner and mark.action == action:
+            found[mark.key].append((task, mark))
     return found
+
+
+def _newest_generations(starts: Marked) -> list[InstanceKey]:
+    """Of each instance the generation that was started last; older ones are superseded."""
+    by_age = sorted(starts, key=lambda key: max(task.age for task, _ in starts[key]))
+    return list({(key.service, key.instance): key for key in by_age}.values())
+
+
+def _show(seen: Seen, key: InstanceKey, marked: list[tuple[Task, Mark]]) -> None:
+    for task in sorted(_tasks(marked), key=lambda task: task.age):
+        seen.note(key.service, key.instance, task)
+
+
+def _tasks(marked: list[tuple[Task, Mark]]) -> list[Task]:
+    return [task for task, _ in marked]
 
 
 async def _observe(place: Place, task: Task) -> Observed | None:

@@ -11,7 +11,7 @@ from hestia.core.errors import EngineRefused, EngineUnavailable, StartFailed
 from hestia.core.ports import Presence, Report, Started, StartSpec
 from hestia.core.urls import parse_base_url
 from hestia.engines.knock import knock
-from hestia.engines.semaphore.handle import START, STOP, Mark, Place, told_at, told_by, variables_of
+from hestia.engines.semaphore.handle import START, Mark, Place, told_at, told_by, variables_of
 from hestia.engines.semaphore.options import SemaphoreOptions
 from hestia.engines.semaphore.tasks import Task
 from hestia.engines.semaphore.templates import Template
@@ -47,9 +47,7 @@ class SemaphoreStart:
                 "semaphore_stop_template_id",
             )
         self._stop = stop.id
-        task = await work.newest(template.id, START)
-        if task is not None and task.is_over and await self._was_stopped(stop.id, task):
-            task = None
+        task = await work.standing(template.id, stop.id)
         if task is None:
             task = await self._begin(template)
         self._report.made(self._place(template.id, task).handle())
@@ -63,11 +61,6 @@ class SemaphoreStart:
         place = self._place(template.id, task)
         endpoint = place.endpoint or parse_base_url(self._spec.base_url)
         return Started(place.handle(), endpoint, place.health_url or self._spec.health_url)
-
-    async def _was_stopped(self, stop: int, task: Task) -> bool:
-        """Whether what that task started was stopped since, or it came to nothing that could run."""
-        stopped = await self._work.newest(stop, STOP)
-        return stopped is not None and stopped.status == "success" and stopped.age[0] >= task.age[0]
 
     async def _begin(self, template: Template) -> Task:
         """A new task. Where the answer is lost for good, once more, if nobody is at the address (EN-61)."""

@@ -43,6 +43,11 @@ class Task:
         return self.start is None and (self.is_over or self.status == "stopping") and self.status != "success"
 
     @property
+    def is_taken_back(self) -> bool:
+        """It was stopped before it ran, which leaves nothing behind."""
+        return self.never_ran and self.status != "error"
+
+    @property
     def age(self) -> tuple[float, int]:
         """Sorts by when it was made; ids say nothing (they count down on BoltDB)."""
         return (self.created.timestamp() if self.created else 0.0, self.id)

@@ -7,7 +7,7 @@ tasks with one mark the older counts, and the other is taken back before it runs
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,12 +15,22 @@ from hestia.core.errors import EngineError, EngineRefused, EngineUnavailable
 from hestia.core.model import InstanceKey
 from hestia.engines.semaphore.connection import Connection
 from hestia.engines.semaphore.follow import Follow, Limits, end_task
-from hestia.engines.semaphore.handle import Mark
+from hestia.engines.semaphore.handle import START, STOP, Mark
 from hestia.engines.semaphore.output import Output
 from hestia.engines.semaphore.tasks import Task, Tasks
 from hestia.engines.semaphore.templates import Template, Templates
 
 LOOK: Final = 0.25  # seconds between two looks for a task whose answer was lost
+
+
+def standing(starts: Iterable[Task], stops: Iterable[Task]) -> Task | None:
+    """Of the tasks of one key the start that counts: made since the last stop that succeeded, the oldest that
+    did not fail, else the last one. What was taken back before it ran does not count."""
+    since = max((task.age[0] for task in stops if task.status == "success"), default=0.0)
+    found = sorted(
+        (task for task in starts if task.age[0] > since and not task.is_taken_back), key=lambda task: task.age
+    )
+    return next((task for task in found if task.status != "error"), found[-1] if found else None)
 
 
 @dataclass(slots=True)
@@ -46,6 +56,10 @@ class Work:
     async def newest(self, template: int, action: str) -> Task | None:
         """The newest task that bears our key and is for that; None proves nothing."""
         return max(await self._marked(template, action), key=lambda task: task.age, default=None)
+
+    async def standing(self, start: int, stop: int) -> Task | None:
+        """The start of our key that counts now; None proves nothing."""
+        return standing(await self._marked(start, START), await self._marked(stop, STOP))
 
     async def _marked(self, template: int, action: str) -> list[Task]:
         found = []
