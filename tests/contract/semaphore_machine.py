@@ -12,6 +12,7 @@ from hestia.engines.semaphore.options import SemaphoreOptions
 from tests.contract.engine_contract import GATEWAY
 from tests.contract.process_machine import free_port
 from tests.fakes.semaphore import Run, Scene, Semaphore, Version, furnish
+from tests.fakes.semaphore.records import Task
 
 SETTLE = 0.3  # seconds in which a task of the stand-in is to be seen, if it was made at all
 
@@ -22,10 +23,10 @@ class SemaphoreMachine:
     services: what runs, by key. started, ended: keys in the order in which plays were run for them.
     """
 
-    def __init__(self, version: Version, folder: Path) -> None:
+    def __init__(self, version: Version, folder: Path, *, group: bool = True) -> None:
         self.server = Semaphore(version, tick=0)
-        self.scene: Scene = furnish(self.server.world)
-        self.server.plays = {"start": self._start, "stop": self._stop}
+        self.scene: Scene = furnish(self.server.world, group=group)
+        self.server.plays = {"start": self.start, "stop": self.stop}
         self.folder = folder
         self.services: dict[str, asyncio.Server] = {}
         self.started: list[str] = []
@@ -79,9 +80,13 @@ class SemaphoreMachine:
     def anything_left(self) -> list[str]:
         return list(self.services)
 
+    def tasks(self) -> list[Task]:
+        """Every record, oldest first."""
+        return list(self.server.world.tasks.values())
+
     # -- the playbooks -----------------------------------------------------------------------------
 
-    async def _start(self, run: Run) -> int:
+    async def start(self, run: Run) -> int:
         key = run.variables["hestia_instance_key"]
         run.say(f"hello {run.variables.get('note', '')}".strip())
         self.started.append(key)
@@ -90,7 +95,7 @@ class SemaphoreMachine:
             self.services[key] = await asyncio.start_server(_hang_up, "127.0.0.1", port)
         return 0
 
-    async def _stop(self, run: Run) -> int:
+    async def stop(self, run: Run) -> int:
         key = run.variables["hestia_instance_key"]
         run.say("goodbye")
         self.ended.append(key)

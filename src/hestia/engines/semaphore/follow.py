@@ -61,6 +61,7 @@ class Follow:
         self._seen = seen
         self._nudge = asyncio.Event()
         self._hears = False  # whether events come
+        self._behind = False  # they just began to come: nobody told what was before
 
     async def to_its_end(self, task: Task) -> Task:
         """The task when it is over, its output taken in.
@@ -68,6 +69,13 @@ class Follow:
         Raises EngineUnavailable(sent=True): lost, deleted. StartFailed: it ran too long, it waits for a
         person; it has been told to stop then. EngineRefused: our user may not look.
         """
+        if not task.is_over:
+            task = await self._to_its_end(task)
+        self._say(task)
+        await self._take_output(task, patient=task.status != "success")
+        return task
+
+    async def _to_its_end(self, task: Task) -> Task:
         outcome: Task | HestiaError | None = None
         async with asyncio.TaskGroup() as group:
             hearing = group.create_task(self._hear(task.id), name=f"semaphore events of task {task.id}")
@@ -80,7 +88,6 @@ class Follow:
         if isinstance(outcome, HestiaError):
             raise outcome
         assert outcome is not None, "it is a task or an error"
-        await self._take_output(outcome, patient=outcome.status != "success")
         return outcome
 
     async def _hear(self, number: int) -> None:
@@ -90,6 +97,7 @@ class Follow:
             try:
                 async with aclosing(listen(self._connection)) as events:
                     async for told in events:
+                        self._behind = self._behind or not self._hears
                         self._hears = True
                         pause = RECONNECT[0]
                         if told.task == number and told.line is not None:
@@ -107,10 +115,8 @@ class Follow:
     async def _until_over(self, task: Task) -> Task:
         clock = asyncio.get_running_loop().time
         began, ran_since = clock(), None
-        while True:
+        while not task.is_over:
             self._say(task)
-            if task.is_over:
-                return task
             if task.status == "waiting_confirmation":
                 await self._end(task, force=True)
                 raise self._wants_a_person(task)
@@ -125,6 +131,7 @@ class Follow:
             if clock() >= due:
                 raise await self._too_long(task, is_waiting=is_waiting)
             task = await self._look(task, due - clock())
+        return task
 
     async def _look(self, task: Task, left: float) -> Task:
         """The task after a change, or after a while. left: seconds until its limit."""
@@ -137,7 +144,8 @@ class Follow:
         self._nudge.clear()
         try:
             now = await self._tasks.get(task.id)
-            if now is not None and not self._hears:
+            if now is not None and (self._behind or not self._hears):
+                self._behind = False
                 self._output.merge(task.id, await self._tasks.output(task.id), self._line)
         except EngineUnavailable as trouble:
             self._stage(

@@ -53,8 +53,7 @@ class SemaphoreStart:
         self._report.made(self._place(template.id, task).handle())
         if not template.takes_variables:
             self._report.line(f"hestia: {NO_GROUP}")
-        if not task.is_over:
-            task = await work.follow(task, stage=self._stage, line=self._report.line)
+        task = await work.follow(task, stage=self._stage, line=self._report.line)
         work.seen(task)
         if task.status != "success":
             raise await self._failed(task)

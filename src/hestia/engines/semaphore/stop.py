@@ -51,8 +51,7 @@ class SemaphoreStop:
             task = await self._work.newest(template.id, STOP)
             if task is None or not self._counts(task, start):
                 task = await self._begin(template, task)
-            if not task.is_over:
-                task = await self._work.follow(task, stage=_nothing, line=_nothing)
+            task = await self._work.follow(task, stage=_nothing, line=_nothing)
             self._work.seen(task)
             if task.status != "success":
                 raise self._failed(task)
