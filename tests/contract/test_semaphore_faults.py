@@ -32,9 +32,12 @@ from tests.fakes.semaphore import (
 TASKS = r"/tasks$"
 
 
-@pytest.fixture(params=VERSIONS)
+BOTH = pytest.mark.parametrize("machine", VERSIONS, indirect=True)  # where they end tasks in other ways
+
+
+@pytest.fixture
 async def machine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SemaphoreMachine]:
-    async with SemaphoreMachine(VERSIONS[request.param], tmp_path) as one:
+    async with SemaphoreMachine(VERSIONS[getattr(request, "param", V2_16.name)], tmp_path) as one:
         yield one
 
 
@@ -94,6 +97,7 @@ async def test_en60_an_error_fails_with_the_last_lines(
 # -- EN-61: answers that are lost ------------------------------------------------------------------
 
 
+@BOTH
 @pytest.mark.parametrize("kind", [Kind.DROP_REPLY, Kind.STATUS])
 async def test_en61_a_lost_answer_is_looked_for_and_followed(
     engine: SemaphoreEngine, machine: SemaphoreMachine, kind: Kind
@@ -165,6 +169,7 @@ async def test_en62_waiting_is_no_failure_and_is_shown(
     await engine.stop(two.result().handle, grace=GRACE)
 
 
+@BOTH
 async def test_en62_the_wait_has_a_limit_of_its_own_and_the_task_is_taken_back(
     engine: SemaphoreEngine, machine: SemaphoreMachine
 ) -> None:
@@ -183,6 +188,7 @@ async def test_en62_the_wait_has_a_limit_of_its_own_and_the_task_is_taken_back(
     await engine.stop(one.result().handle, grace=GRACE)
 
 
+@BOTH
 async def test_en63_a_task_that_a_restarted_server_forgot_is_lost_after_its_limit(
     engine: SemaphoreEngine, machine: SemaphoreMachine
 ) -> None:
@@ -238,6 +244,7 @@ async def test_en63_a_task_that_is_deleted_is_lost(
 # -- EN-64: what is never stopped ------------------------------------------------------------------
 
 
+@BOTH
 async def test_en64_a_finished_task_is_never_stopped_and_a_waiting_one_never_forced(
     engine: SemaphoreEngine, machine: SemaphoreMachine
 ) -> None:
@@ -261,6 +268,7 @@ async def test_en64_a_finished_task_is_never_stopped_and_a_waiting_one_never_for
     assert str(key(instance="b")) not in machine.started
 
 
+@BOTH
 async def test_a_start_that_is_given_up_while_it_runs_is_stopped_and_undone(
     engine: SemaphoreEngine, machine: SemaphoreMachine
 ) -> None:
@@ -339,6 +347,7 @@ async def cut(task: asyncio.Task[Started]) -> None:
     await asyncio.wait({task})
 
 
+@BOTH
 @pytest.mark.parametrize("state", ["absent", "waiting", "running", "finished"])
 async def test_en66_the_next_gateway_resumes_with_the_key_and_ends_with_one_instance(
     machine: SemaphoreMachine, state: str
@@ -506,6 +515,7 @@ async def test_nobody_at_the_address_is_unavailable_and_nothing_was_sent(
 # -- tasks that do not do what they should ---------------------------------------------------------
 
 
+@BOTH
 async def test_a_task_that_hangs_is_stopped_after_its_limit_and_its_lines_are_told(
     engine: SemaphoreEngine, machine: SemaphoreMachine
 ) -> None:
@@ -518,6 +528,7 @@ async def test_a_task_that_hangs_is_stopped_after_its_limit_and_its_lines_are_to
     assert machine.server.world.with_status(Status.RUNNING) == []
 
 
+@BOTH
 async def test_a_task_that_waits_for_confirmation_is_refused_and_ended(
     engine: SemaphoreEngine, machine: SemaphoreMachine
 ) -> None:
@@ -528,6 +539,7 @@ async def test_a_task_that_waits_for_confirmation_is_refused_and_ended(
     assert machine.server.world.with_status(Status.WAITING_CONFIRMATION) == []
 
 
+@BOTH
 async def test_a_task_that_somebody_stops_by_hand_is_told_so(
     engine: SemaphoreEngine, machine: SemaphoreMachine
 ) -> None:

@@ -21,6 +21,8 @@ from typing import ClassVar
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
+from pydantic import BaseModel
+
 from hestia import running
 from hestia.app import Hestia
 from hestia.cli import banner
@@ -28,6 +30,7 @@ from hestia.cli.configuration import load_settings
 from hestia.core.model import GatewayId, InstanceKey
 from hestia.core.ports import (
     Discovered,
+    Engine,
     EngineContext,
     Handle,
     Intent,
@@ -38,6 +41,7 @@ from hestia.core.ports import (
 )
 from hestia.engines.process import ProcessEngine
 from hestia.engines.process_options import ProcessOptions
+from hestia.engines.semaphore import SemaphoreEngine
 from hestia.store.choose import database_path
 from hestia.store.sqlite import SqliteStore
 from tests.fakes.stores import SlowDisk
@@ -73,14 +77,13 @@ class FaultyReport:
 
 
 class FaultyEngine:
-    """The engine `process`, which may not answer."""
+    """An engine that may not answer."""
 
     name: ClassVar[str] = "process"
     settle_time: ClassVar[float] = 0.0
-    Options = ProcessOptions
 
-    def __init__(self, context: EngineContext, disk: SlowDisk) -> None:
-        self._engine = ProcessEngine(context)
+    def __init__(self, engine: Engine, disk: SlowDisk) -> None:
+        self._engine = engine
         self._disk = disk
 
     async def start(self, spec: StartSpec, key: InstanceKey, report: Report) -> Started:
@@ -125,18 +128,34 @@ class FaultyStore(SqliteStore):
             here()
 
 
+class FaultySemaphore(FaultyEngine):
+    """The same by its own name."""
+
+    name: ClassVar[str] = "semaphore"
+
+
 class Plugin:
-    """Makes the engine."""
+    """Makes the engine `process`."""
 
     name: ClassVar[str] = "process"
     settle_time: ClassVar[float] = 0.0
-    Options: ClassVar[type[ProcessOptions]] = ProcessOptions
+    Options: ClassVar[type[BaseModel]] = ProcessOptions
 
     def __init__(self, disk: SlowDisk) -> None:
         self._disk = disk
 
     def __call__(self, context: EngineContext) -> FaultyEngine:
-        return FaultyEngine(context, self._disk)
+        return FaultyEngine(ProcessEngine(context), self._disk)
+
+
+class SemaphorePlugin(Plugin):
+    """Makes the engine `semaphore`."""
+
+    name: ClassVar[str] = "semaphore"
+    Options: ClassVar[type[BaseModel]] = SemaphoreEngine.Options
+
+    def __call__(self, context: EngineContext) -> FaultyEngine:
+        return FaultySemaphore(SemaphoreEngine(context, settle=0.5), self._disk)
 
 
 def main() -> int:
@@ -155,7 +174,7 @@ def main() -> int:
             access_log=stream,
             reload_from=lambda: load_settings(None, {"port": 0}),
             given=given,
-            plugins={"process": Plugin(disk)},
+            plugins={"process": Plugin(disk), "semaphore": SemaphorePlugin(disk)},
             store=FaultyStore(disk) if path is not None else None,
         ),
         say,

@@ -65,6 +65,8 @@ class Faults:
             one.release()
             if one in self._faults:
                 self._faults.remove(one)
+        if fault is None:
+            self.let_go()  # one that was to meet a single call is in force no more, and holds it still
 
     def let_go(self) -> None:
         """Release every fault that holds something, without lifting those that hold the next call."""
