@@ -412,7 +412,9 @@ async def test_a_stop_that_was_under_way_is_followed_not_repeated(machine: Semap
         await eventually(lambda: len(held.runs) == 1, "the stop to run")
         first.cancel()
         after = machine.engine()
-        second = group.create_task(after.stop(started.handle, grace=GRACE))
+        (found,) = (await after.discover(GATEWAY)).found
+        assert found.observed.ending, "its stop was decided, whatever the store says"
+        second = group.create_task(after.stop(found.handle, grace=GRACE))
         await eventually(
             lambda: after.automation(key().service, key().instance).current_task is not None,
             "it to be followed",

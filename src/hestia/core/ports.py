@@ -49,7 +49,8 @@ class Started:
 class Observed:
     """One look at one handle. Exit fields are set only when gone and known. health_url: as in `Started`.
 
-    pending: what makes it is still under way, and `start` with its key follows that.
+    pending: what makes it is still under way, and `start` with its key follows that. ending: what ends it is
+    under way, so that its stop was decided, whether anybody wrote that down or not.
     """
 
     handle: Handle
@@ -61,6 +62,7 @@ class Observed:
     signal: int | None = None
     reason: str = ""
     pending: bool = False
+    ending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,7 +317,7 @@ class Performer:
             found = Observed(handle=handle or {}, presence=Presence.UNKNOWN, reason=reason)
         if isinstance(found, Found):
             job.handle = found.handle
-            ends = self.adoption.was_ending(key)
+            ends = self.adoption.was_ending(key) or found.observed.ending
             await self.jobs.adopt(job, record.settings, settings, found, ends=ends)
         elif found.pending and not self.adoption.was_ending(key):
             await self.jobs.resume(job, record.settings, settings)

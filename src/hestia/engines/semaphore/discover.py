@@ -81,7 +81,8 @@ async def _find(
             task=task.id,
             variables=told_by(task),
         )
-        observed = await _observe(place, task)
+        ending = any(stop.age[0] >= task.age[0] and not stop.is_over for stop in _tasks(stops[key]))
+        observed = await _observe(place, task, ending=ending)
         if observed is not None:
             found.append(Found(key, place.handle(), mark.options_hash, observed))
     return found
@@ -112,11 +113,11 @@ def _tasks(marked: list[tuple[Task, Mark]]) -> list[Task]:
     return [task for task, _ in marked]
 
 
-async def _observe(place: Place, task: Task) -> Observed | None:
+async def _observe(place: Place, task: Task, *, ending: bool) -> Observed | None:
     """What is known of a start that nobody stopped; None when nothing of it runs, or nobody can say."""
     if task.never_ran:
         return None
-    is_there = not task.is_over
+    is_there = ending or not task.is_over
     if not is_there and place.endpoint is not None:
         presence, _ = await knock(place.endpoint)
         is_there = presence is Presence.RUNNING
@@ -129,4 +130,5 @@ async def _observe(place: Place, task: Task) -> Observed | None:
         endpoint=place.endpoint,
         health_url=place.health_url,
         pending=not task.is_over,
+        ending=ending,
     )

@@ -122,6 +122,8 @@ class SemaphoreEngine:
             work.seen(stopped)
             if stopped.status == "success":
                 return _gone(place, f"Semaphore's task {stopped.id} stopped it")
+            if not stopped.is_over:
+                return _running(place, ending=True)
         return None
 
     async def _by_address(self, place: Place, unless: str = "") -> Observed:
@@ -227,7 +229,7 @@ class SemaphoreEngine:
         return self._locks.setdefault((key, action), asyncio.Lock())
 
 
-def _running(place: Place, *, pending: bool = False) -> Observed:
+def _running(place: Place, *, pending: bool = False, ending: bool = False) -> Observed:
     return Observed(
         handle=place.handle(),
         presence=Presence.RUNNING,
@@ -235,6 +237,7 @@ def _running(place: Place, *, pending: bool = False) -> Observed:
         endpoint=place.endpoint,
         health_url=place.health_url,
         pending=pending,
+        ending=ending,
     )
 
 
