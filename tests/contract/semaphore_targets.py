@@ -62,6 +62,7 @@ class Furnished:
                     "repository_id": self.ids["repository"][1],
                     "inventory_id": self.ids["inventory"][1],
                     "environment_id": self.ids["environment"][2] if grouped else None,
+                    "allow_override_args_in_task": name == "show",
                 }
                 await self._make(http, "templates", "template", number, asked)
 

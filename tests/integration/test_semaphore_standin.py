@@ -14,6 +14,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.contract.semaphore_replay import client as client_of
 from tests.fakes.semaphore import (
     FINAL,
     V2_10,
@@ -26,6 +27,7 @@ from tests.fakes.semaphore import (
     Status,
     Version,
     acts,
+    add_template,
     asks,
     fails,
     furnish,
@@ -41,7 +43,7 @@ class Client:
         self.server = server
         self.scene = scene
         self.root = f"/api/project/{scene.project.id}"
-        self.http = httpx.AsyncClient(base_url=server.url, headers={"Authorization": f"Bearer {scene.token}"})
+        self.http = client_of(server.url, scene.token)
 
     async def start(self, template: str = "start", **more: object) -> int:
         """POST a task; its id."""
@@ -199,6 +201,25 @@ async def test_a_task_waits_for_confirmation(client: Client) -> None:
     assert (await client.ended(task_id))["status"] == "success"
     answer = await client.http.post(f"{client.root}/tasks/{task_id}/confirm")
     assert answer.status_code == 400
+
+
+async def test_a_confirmation_nobody_asked_for_shows_and_changes_nothing_else(client: Client) -> None:
+    held = client.server.plays["start"] = Held()
+    first, second = await client.start(), await client.start()
+    await client.until(first, Status.RUNNING)
+    answer = await client.http.post(f"{client.root}/tasks/{second}/confirm")
+    assert (answer.status_code, (await client.task(second))["status"]) == (204, "confirmed")
+    held.finish()
+    await client.until(second, Status.RUNNING)
+    held.finish()
+    assert (await client.ended(second))["status"] == "success"
+
+
+async def test_bolt_counts_ids_in_each_project_and_sql_over_all(client: Client) -> None:
+    world = client.server.world
+    other = world.add_project("other", world.users[1])
+    made = add_template(world, other, "start")["id"]
+    assert made == (client.scene.templates["start"] if client.server.version is V2_10 else 3)
 
 
 async def test_a_dropped_reply_leaves_a_task_that_its_message_finds(client: Client) -> None:

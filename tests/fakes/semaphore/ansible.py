@@ -36,10 +36,10 @@ class AnsiblePlay:
             return 1
         repository = run.project.of("repositories")[run.template["repository_id"]]
         with tempfile.TemporaryDirectory(prefix="semaphore-") as folder:
-            command = self._command(run, Path(folder))
             try:
+                command = self._command(run, Path(folder))
                 return await _execute(command, repository["git_url"], self._environment(run, folder), run)
-            except OSError as exc:
+            except (OSError, ValueError) as exc:
                 run.say(f"Running app failed: {exc}")
                 return 1
 
@@ -56,9 +56,9 @@ class AnsiblePlay:
         command += ["--extra-vars", json.dumps(run.variables)]
         for name, value in secrets(run.project, run.template, "var").items():
             command += ["--extra-vars", f"{name}={value}"]
-        command += json.loads(run.template["arguments"] or "[]")
+        command += _arguments(run.template["arguments"])
         if run.template["allow_override_args_in_task"]:
-            command += json.loads(asked.get("arguments") or "[]")
+            command += _arguments(asked.get("arguments"))
         command += self._limit(asked, allowed)
         return [*command, asked.get("playbook") or run.template["playbook"]]
 
@@ -74,7 +74,18 @@ class AnsiblePlay:
         found = {"HOME": folder, "PYTHONUNBUFFERED": "1", "ANSIBLE_FORCE_COLOR": "True"}
         if self.version.modern:
             found["PATH"] = os.environ.get("PATH", os.defpath)
-        return {**found, **process_environment(run.project, run.template)}
+        own = process_environment(run.project, run.template)
+        if not all(isinstance(value, str) for value in own.values()):
+            raise ValueError("json: cannot unmarshal a value of the variable group's env into a string")
+        return {**found, **own}
+
+
+def _arguments(text: str | None) -> list[str]:
+    """Further arguments of the command line. Raises ValueError: an empty text is no list either."""
+    found = [] if text is None else json.loads(text)
+    if not isinstance(found, list):
+        raise ValueError("arguments are not a list")
+    return found
 
 
 def _inventory(run: Run) -> Document:
