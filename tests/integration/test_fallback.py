@@ -232,3 +232,22 @@ async def test_rf_06_a_client_that_leaves_ends_the_request_at_the_fallback(
     await eventually(lambda: b'"status":499' in gw.log, "the access line")
     line = json.loads(gw.log.splitlines()[-1])
     assert (line["status"], line["fallback"], line["aborted"]) == (499, True, "client")
+
+
+async def test_rd17_nobody_waits_for_a_primary_that_somebody_else_starts_while_a_fallback_is_there(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient
+) -> None:
+    """Neither for its appearance nor for a back-off: the patience set here is longer than the test's."""
+    primary, other = await raw(), await raw([step.repeat(ELSEWHERE)])
+    primary.stop_listening()
+    settings = service(
+        "a",
+        primary.url,
+        fallback_url=other.url,
+        appear_timeout=3600.0,
+        restart_backoff=Backoff(base=3600.0, cap=3600.0),
+    )
+    gw = await gateway(settings, hot=False)
+    client = await connect(gw)
+    for _ in range(5):
+        assert (await client.ask("GET", S + "/x")).body == b"fallback"

@@ -86,7 +86,8 @@ def not_now(slot: Slot, now: float) -> HestiaError:
     reason = error.detail if error else "The last starts failed."
     pause = max(0.0, slot.ready_at(now) - now)
     spent = slot.service.free_at(now) > now
-    times = f"{len(slot.backoff.failures)} times"
+    failures = len(slot.backoff.failures)
+    times = "once" if failures == 1 else f"{failures} times"
     if spent:
         times = f"{len(slot.service.spent)} times within an hour (restart_backoff.per_hour)"
     return BreakerOpen(

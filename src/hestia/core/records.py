@@ -162,7 +162,10 @@ class Slot:
         return next((slot for slot in others if slot.record.stuck), None)
 
     def hoped_for(self, now: float) -> bool:
-        """Whether a waiter may still hope for this instance; not while its breaker is open or it is stuck."""
+        """Whether a waiter may still hope for this instance; not while its breaker is open or it is stuck.
+
+        Where a fallback stands behind it nobody waits for its back-off either.
+        """
         if self.under_way:
             return True
         if self.barred_by is not None:
@@ -171,7 +174,10 @@ class Slot:
             return False
         if self.record.state is State.COLD:
             return True
-        return not self.record.stuck and (not self.backoff.open or self.backoff.may_start(now))
+        if self.record.stuck:
+            return False
+        waits = not self.backoff.open and not self.service.settings.fallback_url
+        return waits or self.backoff.may_start(now)
 
     def may_begin(self, now: float) -> bool:
         """Whether demand may start it now."""

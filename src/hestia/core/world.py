@@ -113,8 +113,10 @@ class World:
         return slot is not None and slot.record.generation == key.generation
 
     def serves_elsewhere(self, key: InstanceKey) -> bool:
-        """Whether another instance of the service is hot."""
+        """Whether another instance of the service is hot, or its fallback stands behind it (RD-17)."""
         record = self.services.get(key.service)
+        if record is not None and record.settings.fallback_url:
+            return True
         slots = record.slots.items() if record is not None else ()
         return any(name != key.instance and slot.state is State.HOT for name, slot in slots)
 

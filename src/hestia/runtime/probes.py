@@ -180,8 +180,8 @@ class Prober:
     async def wait_ready(
         self, exited: asyncio.Future[Observed], *, gives_up: Callable[[], bool] = lambda: False
     ) -> bool:
-        """Return when ready. The caller bounds the time. gives_up: asked when nobody listens; where it says
-        so, False is returned.
+        """Return when ready. The caller bounds the time. gives_up: asked when nobody answers; where it
+        says so, False is returned.
 
         Raises StartFailed when the engine reports the exit, EngineRefused when the path looks wrong,
         UpstreamTlsFailed when the certificate is not accepted.
@@ -196,7 +196,7 @@ class Prober:
                 raise exit_error(exited.result())
             if answer.ready:
                 return True
-            if answer.refused and gives_up():
+            if not answer.status and gives_up():
                 return False
             wrong = wrong + 1 if answer.status in (401, 403, 404) or answer.untrusted else 0
             if wrong >= WRONG_PATH and answer.untrusted:
