@@ -48,7 +48,8 @@ class Listener:
     def _bind(self, port: int) -> socket.socket:
         """A socket that holds the port and does not listen: whoever connects is refused."""
         holder = socket.socket(proto=socket.IPPROTO_TCP)  # or asyncio leaves out TCP_NODELAY: 40 ms a call
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            holder.setsockopt(socket.SOL_SOCKET, option, 1)
         holder.bind((self.host, port))
         return holder
 
@@ -69,11 +70,11 @@ class Listener:
         if self._server is None or self._task is None:
             return
         server, self._server = self._server, None
+        self._socket = self._bind(self.port)  # before the old one closes: nobody gets the port in between
         for connection in list(server.server_state.connections):
             connection.transport.abort()
         server.ending.set()
         await self._task
-        self._socket = self._bind(self.port)
 
     async def close(self) -> None:
         """Give the port back."""
