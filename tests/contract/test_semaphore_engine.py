@@ -1,4 +1,4 @@
-"""The engine `semaphore` keeps the contract with a stand-in server, of the oldest and a recent version."""
+"""The engine `semaphore` keeps the contract with a stand-in server of the oldest version."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hestia.core.model import GatewayId
 from hestia.core.ports import Engine, Presence
 from tests.contract.engine_contract import GATEWAY, GRACE, EngineContract, EngineMachine, key
 from tests.contract.semaphore_machine import SemaphoreMachine
-from tests.fakes.semaphore import VERSIONS
+from tests.fakes.semaphore import V2_10
 
 
 class TestSemaphoreEngine(EngineContract):
-    @pytest.fixture(params=VERSIONS)
-    async def machine(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EngineMachine]:
-        async with SemaphoreMachine(VERSIONS[request.param], tmp_path) as one:
+    @pytest.fixture
+    async def machine(self, tmp_path: Path) -> AsyncIterator[EngineMachine]:
+        async with SemaphoreMachine(V2_10, tmp_path) as one:
             yield one
 
     async def test_ad02_discover_finds_what_bears_the_gateway_s_id_and_nothing_else(

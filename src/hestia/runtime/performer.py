@@ -19,7 +19,7 @@ from hestia.core import lifecycle as lc
 from hestia.core.errors import HestiaError, NotFound, QueueTimeout
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
-from hestia.core.model import InstanceId, InstanceKey, OnExit, ServiceId
+from hestia.core.model import InstanceId, InstanceKey, MachineId, OnExit, ServiceId
 from hestia.core.ports import Engine, Found, Handle, Observed, Presence, Recorder, Row, Store, StoredRow
 from hestia.core.queue import Outcome, Waiter
 from hestia.core.secrets import Secrets
@@ -115,9 +115,14 @@ class Performer:
             is_current=world.is_current,
             settled=self.adoption.settled,
             serves_elsewhere=world.serves_elsewhere,
+            address_of=self._address_of,
             secrets=secrets,
             handle_of=self.adoption.handle_of,
         )
+
+    def _address_of(self, machine: MachineId) -> str:
+        known = self._world.machines.get(machine)
+        return "" if known is None else known.address
 
     def release(self, lease: Lease) -> None:
         """Give a lease back. Idempotent."""

@@ -27,7 +27,15 @@ from hestia.core.errors import (
     StartTimeout,
     StoreUnavailable,
 )
-from hestia.core.model import LOCAL, Endpoint, External, InstanceKey, InstanceSettings, ServiceSettings
+from hestia.core.model import (
+    LOCAL,
+    Endpoint,
+    External,
+    InstanceKey,
+    InstanceSettings,
+    MachineId,
+    ServiceSettings,
+)
 from hestia.core.ports import (
     Engine,
     Found,
@@ -124,7 +132,8 @@ class Jobs:
 
     settled: returns when nothing that an earlier gateway started stands in the way of this start; true when
     it runs already. serves_elsewhere: whether another instance of its service is hot. handle_of: the handle
-    of a generation that an earlier gateway started and did not note.
+    of a generation that an earlier gateway started and did not note. address_of: of a machine, "" where none
+    is configured.
     """
 
     def __init__(
@@ -137,6 +146,7 @@ class Jobs:
         is_current: Callable[[InstanceKey], bool],
         settled: Callable[[InstanceKey, str], Awaitable[bool]],
         serves_elsewhere: Callable[[InstanceKey], bool],
+        address_of: Callable[[MachineId], str],
         secrets: Secrets,
         handle_of: Callable[[InstanceKey, str], Awaitable[Handle | None]],
     ) -> None:
@@ -147,6 +157,7 @@ class Jobs:
         self._is_current = is_current
         self._settled = settled
         self._serves_elsewhere = serves_elsewhere
+        self._address_of = address_of
         self._secrets = secrets
         self._handle_of = handle_of
 
@@ -250,6 +261,7 @@ class Jobs:
             options_hash=instance.options_hash,
             base_url=instance.base_url,
             health_url=instance.health_url,
+            address=self._address_of(instance.machine),
         )
         started = await engine.start(spec, key, report)
         job.handle = started.handle
