@@ -65,7 +65,7 @@ class LivenessProbes:
         """Say that an instance became a suspect, or is none any more."""
         key = doubt.key
         self._note(
-            "Suspected" if doubt.suspect else "Trusted",
+            "InstanceSuspected" if doubt.suspect else "InstanceRecovered",
             cause="probe",
             actor="",
             service=key.service,

@@ -59,7 +59,8 @@ class UnderWay:
 
     def _now(self, record: RequestRecord, request_id: str, told: Mapping[str, object]) -> dict[str, object]:
         name, start = _last_part(told["parts"])
-        state = _STATES[name]
+        # a head that came in the same tick as its connection leaves no time between them to tell by
+        state = "streaming" if record.status else _STATES[name]
         since = record.at - (record.total_ms - start) / 1000
         ahead = self._ahead(record.service, request_id) if state == "waiting" else None
         return {

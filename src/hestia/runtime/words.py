@@ -124,7 +124,7 @@ NOTES: Final[Mapping[str, Callable[[Row], str]]] = {
     "OrphanEnded": lambda row: f"something that no setting names any more was ended: {row.cause}",
     "OrphanKept": lambda row: f"something runs that no setting names any more: {row.cause}",
     "OrphanStays": lambda row: f"something that no setting names any more cannot be ended: {row.cause}",
-    "Suspected": lambda row: f"{row.service} does not answer its probe: {row.data.get('detail', '')}",
-    "Trusted": lambda row: f"{row.service} answers again",
+    "InstanceSuspected": lambda row: f"{row.service} does not answer its probe: {row.data.get('detail', '')}",
+    "InstanceRecovered": lambda row: f"{row.service} answers again",
     "WatchdogReleased": lambda row: f"requests to {row.service} were answered long after their time",
 }
