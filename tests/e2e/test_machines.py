@@ -190,3 +190,22 @@ async def test_seed_services_that_name_one_semaphore_machine_take_turns(tmp_path
         answer = await served.get("/v1/machines/cloud-1")
         found = answer.json()
         assert (found["maxInstances"], found["declared"], found["services"]) == (1, False, 2)
+
+
+async def test_no_room_in_time_is_an_answer_that_says_who_has_it(tmp_path: Path) -> None:
+    services = {
+        "kept": tenant(tmp_path, "kept", pin=True),
+        "late": tenant(tmp_path, "late", request_timeout="500ms"),
+    }
+    async with serving(tmp_path / "gateway", {"machines": BOX, "services": services}) as served:
+        await ask(served, "kept")
+        answer = await served.http.get(f"{served.url}/services/late/here")
+        told = answer.json()
+        assert (answer.status_code, told["code"]) == (503, "queue_timeout")
+        assert (told["cause"], told["stage"]) == ("no_room", "room")
+        assert 'There was no room for "late" on box' in told["detail"]
+        assert "kept is pinned" in told["detail"]
+        assert "hestia stop kept" in told["detail"]
+        await served.until_phase("cold", "late")
+        events = hestia("events", url=served.url).stdout
+        assert "nobody waits for its room any more" in events, events

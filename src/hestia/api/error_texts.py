@@ -89,6 +89,7 @@ ERRORS: Final[Mapping[str, ErrorText]] = {
             "Send it again after the seconds named in Retry-After.",
             _STATUS,
             "Raise `request_timeout` of the service if its start takes longer than that.",
+            "Where it waited for room on its machine, see who has it: hestia machines",
         ),
     ),
     "gateway_overloaded": ErrorText(

@@ -109,6 +109,8 @@ def note_of(service: Document, now: datetime) -> str:
         return "not answering"
     if phase == "starting":
         stage = running_stage(service)
+        if stage and stage.get("name") == "room":
+            return f"waits for room, {duration(stage['elapsedMs'] / 1000)}"
         return f"{plain(stage['name'])}, {duration(stage['elapsedMs'] / 1000)}" if stage else ""
     if phase == "draining":
         return f"{open_ones} open"
@@ -199,6 +201,8 @@ def next_sentence(service: Document, now: datetime) -> str:
     phase = phase_of(service)
     if due := next_of(service, now):
         return due
+    if phase == "starting" and (stage := running_stage(service)) and stage.get("name") == "room":
+        return "starts when there is room: hestia machines"
     if phase in ("hot", "suspect") and external(service):
         return "stays up: Hestia never stops what it did not start"
     if phase in ("hot", "suspect"):

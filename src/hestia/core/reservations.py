@@ -32,6 +32,7 @@ from hestia.core.room import (
     decide,
     fits,
     limits,
+    total,
 )
 
 if TYPE_CHECKING:
@@ -57,9 +58,13 @@ def needs(slot: Slot) -> Amounts:
     return {**slot.service.settings.needs, INSTANCES: 1}
 
 
-def holds(slot: Slot) -> bool:
-    """Whether something of this instance may be there (EV-02)."""
-    return slot.reservation is not None
+def is_full(steps: Steps, slot: Slot) -> bool:
+    """Whether a start of this instance would have to wait for room now."""
+    name = slot.settings.machine
+    if name not in steps.tenants:
+        return False
+    held = [one.reservation.takes for one in _holding(steps, name) if one.reservation is not None]
+    return bool(_seeking(steps, name)) or not fits(total([*held, needs(slot)]), limits(steps.machines[name]))
 
 
 # -- a start ---------------------------------------------------------------------------------------
@@ -193,14 +198,19 @@ def look(steps: Steps, name: MachineId, now: float) -> None:
 
 
 def _look_once(steps: Steps, name: MachineId, now: float) -> None:
-    for slot in _seeking(steps, name):
+    waiting = _seeking(steps, name)
+    if not waiting and name not in steps.wanted:
+        return
+    for slot in waiting:
         if _give_up(steps, slot, now):
             return
     seeking = {place_of(slot): slot for slot in _seeking(steps, name)}
     holding = {place_of(slot): slot for slot in _holding(steps, name)}
     _want(holding, wanted=bool(seeking))
     if not seeking:
+        steps.wanted.discard(name)
         return
+    steps.wanted.add(name)
     urgent = any(residents.urgent(steps, slot) for slot in seeking.values())
     for slot in holding.values() if urgent else ():
         _ask(steps, slot, now)

@@ -76,6 +76,7 @@ class Steps:
         self.dependants: dependencies.Dependants = {}
         self.machines: Mapping[MachineId, Machine] = {}
         self.tenants: reservations.Tenants = {}  # of machines with limits
+        self.wanted: set[MachineId] = set()  # machines of which somebody wants room
         self.seeks = 0  # starts that ever waited for room
         self.looking: dict[MachineId, bool] = {}  # machines that are looked at; whether once more afterwards
         self.numbers: Numbers = {}  # of instances that have no record now
@@ -115,8 +116,10 @@ class Steps:
         if any(slot.under_way for slot in slots):
             return
         ready = [slot for slot in slots if slot.may_begin(now)]
-        if ready:  # who had no turn in this episode comes first (FB-07)
-            slot = min(ready, key=lambda slot: slot.tried_at(record.episode))
+        if ready:  # who had no turn in this episode comes first (FB-07), then who need not wait for room
+            slot = min(
+                ready, key=lambda slot: (slot.tried_at(record.episode), reservations.is_full(self, slot))
+            )
             self.begin(slot, now, cause="demand", actor=waiter.request_id)
             return
         if waiter.widen():  # rather than to wait until one may be tried again
@@ -182,6 +185,7 @@ class Steps:
         """Grant leases in order of arrival; a freed instance takes the first waiter that may use it."""
         if not len(record.queue) or not any(slot.use and slot.use.room for slot in record.slots.values()):
             return
+        waiting = len(record.queue)
         for waiter in record.queue:
             uses = (slot.use for slot in record.open_to(waiter))
             free = [use for use in uses if use is not None and use.room]
@@ -191,7 +195,9 @@ class Steps:
                 waiter.settled = True
                 self.effects.append(Settle(waiter, use.grant()))
             if not any(slot.use and slot.use.room for slot in record.slots.values()):
-                return
+                break
+        if len(record.queue) != waiting:
+            reservations.queue_changed(self, record, now)
 
     def refuse(self, record: ServiceRecord, waiter: Waiter, error: HestiaError) -> None:
         """Answer one waiter with an error, once."""
@@ -239,6 +245,7 @@ class Steps:
             self._do(slot, thing, event, now)
         if place is not None:
             reservations.look(self, place, now)
+            reservations.queue_changed(self, slot.service, now)  # others of it may wait for nobody now
 
     def make_room(self, slot: Slot, now: float) -> None:
         """What a start needs of other services is there: it begins as soon as there is room for it."""

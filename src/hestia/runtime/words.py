@@ -19,6 +19,8 @@ CAUSES: Final[Mapping[str, str]] = {
     "idle": "nobody used it for its idle_timeout",
     "outdated": "its settings have changed since it was started",
     "busy_unknown": "its busy probe gave no answer for too long",
+    "evicted_for": "its room is for another service",
+    "nobody_waits": "nobody waits for its room any more",
     "config": "the configuration says so",
     "shutdown": "the gateway ends",
     "external": "somebody else started it",
@@ -111,12 +113,18 @@ def _refused(row: Row) -> str:
     return f"a new configuration was refused: {problems[0] if problems else row.cause}{more}"
 
 
+def _made_room(row: Row) -> str:
+    told = "; ".join(map(str, _list(row.data.get("told"))))
+    return f"room for {row.service} on {row.data.get('machine', '?')}: {told}"
+
+
 NOTES: Final[Mapping[str, Callable[[Row], str]]] = {
     "RequestRetried": _attempt,
     "RequestFellBack": lambda row: f"a request to {row.service} goes to its fallback: {row.cause}",
     "ConfigReloaded": _reloaded,
     "ConfigRefused": _refused,
     "GatewayStarted": lambda row: f"the gateway started (version {row.data.get('version', '')})",
+    "MadeRoom": _made_room,
     "GatewayEnded": lambda _: "the gateway ended",
     "StoreTroubled": lambda row: f"the store cannot be written: {row.cause}",
     "StoreRecovered": lambda _: "the store is written again",

@@ -116,3 +116,11 @@ def test_a_port_of_its_own_is_shown_where_there_is_one() -> None:
     without = view.details(status("a", "hot", port=None), PIPE, NOW, url="http://g")
     with_one = view.details(status("a", "hot", port=8081), PIPE, NOW, url="http://g")
     assert [line for line in with_one if line not in without] == ["  own port  8081"]
+
+
+def test_a_start_that_waits_for_room_says_so_and_where_to_look() -> None:
+    words = "waiting for room on gpu-1: comfyui is busy (2 requests)"
+    waits = status("sdxl", "starting", stages=[stage("room", words, ms=12000, done=False)])
+    assert view.note_of(waits, NOW) == "waits for room, 12.0 s"
+    assert view.next_sentence(waits, NOW) == "starts when there is room: hestia machines"
+    assert words in "\n".join(view.details(waits, PIPE, NOW, url="http://localhost:8080"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hestia.core import effects as fx
@@ -11,7 +13,7 @@ from hestia.core.idle import Busy
 from hestia.core.lease import Lease
 from hestia.core.lifecycle import State
 from hestia.core.model import ServiceId
-from tests.fakes.machines import busy, gpu, shared, sharing
+from tests.fakes.machines import GPU_1, busy, gpu, shared, sharing
 from tests.fakes.runtime import A, B, Guest, PaperRuntime, service
 
 ONE, TWO, THREE = (ServiceId(name) for name in ("one", "two", "three"))
@@ -213,6 +215,21 @@ def test_sf14_a_start_that_only_waits_for_room_ends_with_its_last_waiter(how: st
     runtime.release(lease)
     assert runtime.count(fx.RunStart) == 1
     assert runtime.state(A, ONE) is State.HOT
+
+
+def test_sf14_a_start_that_only_waits_for_room_ends_when_another_instance_served_its_waiter() -> None:
+    several = service(A, B, id=TWO)
+    on_gpu = replace(several, instances=(replace(several.instances[0], machine=GPU_1), several.instances[1]))
+    runtime = sharing(shared(ONE), on_gpu)
+    serve(runtime, ONE)
+    guest = runtime.join(A, service=TWO)
+    assert runtime.state(A, TWO) is State.STARTING
+    runtime.found(B, TWO)
+    assert guest.waiter is not None
+    guest.waiter.candidates = (A, B)
+    runtime.perform(runtime.world.released(TWO, B, runtime.now))
+    assert guest.lease.use.key.instance == B
+    assert runtime.walk(A, TWO) == "cold starting cold"
 
 
 def test_a_waiter_whose_time_is_over_is_told_who_has_the_room() -> None:
@@ -680,3 +697,12 @@ def test_who_asks_for_what_is_kept_warm_makes_its_start_urgent() -> None:
     assert states(runtime) == "hot starting"
     runtime.join(service=TWO)
     assert states(runtime) == "stopping starting"
+
+
+def test_ev19_an_instance_that_need_not_wait_for_room_is_started_first() -> None:
+    several = service(A, B, id=TWO)
+    on_gpu = replace(several, instances=(replace(several.instances[0], machine=GPU_1), several.instances[1]))
+    runtime = sharing(shared(ONE), on_gpu)
+    serve(runtime, ONE)
+    runtime.join(service=TWO)
+    assert [(key.service, key.instance) for key in runtime.starts] == [(TWO, B)]
