@@ -121,6 +121,6 @@ def test_a_port_of_its_own_is_shown_where_there_is_one() -> None:
 def test_a_start_that_waits_for_room_says_so_and_where_to_look() -> None:
     words = "waiting for room on gpu-1: comfyui is busy (2 requests)"
     waits = status("sdxl", "starting", stages=[stage("room", words, ms=12000, done=False)])
-    assert view.note_of(waits, NOW) == "waits for room, 12.0 s"
+    assert view.note_of(waits, NOW) == "waits for room, 12 s"
     assert view.next_sentence(waits, NOW) == "starts when there is room: hestia machines"
     assert words in "\n".join(view.details(waits, PIPE, NOW, url="http://localhost:8080"))

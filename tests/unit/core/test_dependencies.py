@@ -114,7 +114,7 @@ def test_sf12_an_open_breaker_is_told_at_once() -> None:
     runtime.join(service=LEFT)
     runtime.fails(runtime.start_of(A, DB), error=StartFailed("no disk"))
     guest = runtime.join(service=LEFT)
-    assert "no disk It failed 1 times" in told(guest)
+    assert "no disk It failed once" in told(guest)
     assert guest.error.retry_after == pytest.approx(30.0)
 
 
