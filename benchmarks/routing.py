@@ -109,7 +109,7 @@ def decision(strategy: str, routing: dict[str, Any]) -> float:
     def run() -> None:
         asking = Asking(request, b"/v1/chat", "127.0.0.1")
         asking.key = "llama3"
-        chooser.rank(asking, "req_1")
+        chooser.rank(asking)
 
     return best(run)
 

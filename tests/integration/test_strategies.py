@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from hestia.core.model import InstanceId, InstanceSettings, OnCold, ServiceId, ServiceSettings
+from hestia.core.rules import NoWake
 from hestia.core.strategy import StrategySettings
 from tests.fakes import websocket
 from tests.fakes.client import Client
@@ -170,13 +171,23 @@ async def test_sf_16_fifty_requests_over_two_that_sleep_start_one(
 async def test_one_more_is_started_when_all_are_busy_and_nobody_waits_for_it(
     gateway: MakeGateway, ups: dict[str, HttpUpstream], connect: MakeClient
 ) -> None:
-    one = several(hot(ups["a"]), asleep("b"), strategy="load_balancer", routing={"spill_over": 1})
+    one = several(
+        hot(ups["a"]),
+        asleep("b"),
+        strategy="load_balancer",
+        routing={"spill_over": 1},
+        no_wake=(NoWake(user_agent="scrape"),),
+    )
     gw = await gateway(one, hot=False, wakes={"a/b": ups["b"]})
     await until_hot(gw, "a")
     slow, client = await connect(gw), await connect(gw)
     assert await served_by(client, "/services/a/echo") == "a"
     await slow.send(request("GET", "/services/a/slow"))
     await gw.until_in_flight(1)
+    assert await served_by(client, "/services/a/echo?quiet", None, ("User-Agent", "scrape")) == "a"
+    elsewhere = (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image"))
+    assert await served_by(client, "/services/a/echo", None, *elsewhere) == "a"
+    assert [one.phase for one in (await gw.status("a")).instances] == ["hot", "cold"], "these start nothing"
     assert await served_by(client, "/services/a/echo") == "a"
     await until_hot(gw, "a", "b")
     ups["a"].release()

@@ -85,7 +85,7 @@ class Chooser:
         self.merges: bool = bool(getattr(strategy, "merge_models", False))
         self._policy: Ejection | None = getattr(strategy, "ejection", None)
 
-    def rank(self, asked: Asked, actor: str) -> Ranking:
+    def rank(self, asked: Asked) -> Ranking:
         """The instances for this request. Raises StrategyRefused for one that is none of the service's."""
         record, now = self._all.instances.record(self.service), self._all.clock()
         if record is None:
@@ -107,8 +107,8 @@ class Chooser:
         if not (ranking.order and self._known.issuperset(ranking.order + ranking.then)):
             self._check(ranking)
             return Ranking(record.default, (), "the strategy named none, so in the configured order")
-        if ranking.wake is not None and ranking.wake in self._known:
-            self._all.instances.spill_over(self.service, ranking.wake, actor=actor)
+        if ranking.wake is not None and ranking.wake not in self._known:
+            return ranking._replace(wake=None)
         return ranking
 
     def _make_candidates(self, record: ServiceRecord) -> None:

@@ -11,6 +11,7 @@ import re
 from abc import abstractmethod
 from typing import Final
 
+from hestia.access.origin import is_cross_site_subresource
 from hestia.core.errors import HestiaError, StrategyRefused
 from hestia.core.model import InstanceId, ServiceId
 from hestia.core.routing import Match, Route, RoutedMatch, RouteKind
@@ -96,15 +97,25 @@ class Chosen(Attempts):
 
     def _rank(self, match: RoutedMatch, route: Route, asking: Asking) -> None:
         self._match = match
-        chooser = self._path.choosers.of(route.service)
+        choosers = self._path.choosers
+        chooser = choosers.of(route.service)
         if chooser is not None:
-            ranking = chooser.rank(asking, self.request_id)
+            ranking = chooser.rank(asking)
+            if ranking.wake is not None and self._may_wake(route):
+                choosers.instances.spill_over(route.service, ranking.wake, actor=self.request_id)
             match.order, match.then = ranking.order, ranking.then
             if ranking.sticky is not None:
                 path = f"{route.prefix.decode()}/" if match.kind is RouteKind.PREFIX else "/"
                 match.stick = _lines(ranking.sticky, path)
             self._note("chosen", text=f"{chooser.settings.name}: {ranking.why}")
         self._take(match, route)
+
+    def _may_wake(self, route: Route) -> bool:
+        """Whether this request may start an instance: not one that wakes nothing, nor a page of another site
+        (CQ-11, SE-14)."""
+        rules = route.settings.rules
+        welcome = rules.origins if rules is not None else frozenset[bytes]()
+        return not self.quiet and not is_cross_site_subresource(self.request, self.host, welcome)
 
     def _take(self, match: RoutedMatch, route: Route) -> None:
         """Take a lease on the first that has one, or wait: within the call that ranked them."""

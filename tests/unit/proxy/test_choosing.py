@@ -52,7 +52,6 @@ class Bench:
         self.fleet = fleet
         self.answering = False
         self.probed = self.looked = 0
-        self.woken: list[str] = []
         self.errors: list[tuple[str, str]] = []
         self.jobs: list[Coroutine[Any, Any, None]] = []
         self.choosers = Choosers(
@@ -68,8 +67,7 @@ class Bench:
     def record(self, service: ServiceId) -> ServiceRecord:
         return self.fleet.record
 
-    def spill_over(self, service: ServiceId, instance: InstanceId, *, actor: str) -> None:
-        self.woken.append(instance)
+    def spill_over(self, service: ServiceId, instance: InstanceId, *, actor: str) -> None: ...
 
     async def answers(self, service: ServiceId, instance: InstanceId) -> bool:
         self.probed += 1
@@ -88,7 +86,7 @@ class Bench:
         return found
 
     def rank(self) -> Ranking:
-        return self.chooser.rank(FakeAsked(), "req_1")
+        return self.chooser.rank(FakeAsked())
 
     async def run(self) -> None:
         """Do what was begun in the background."""
@@ -132,9 +130,8 @@ def test_one_that_names_nobody_leaves_the_configured_order(nothing: object) -> N
 
 
 def test_one_more_is_started_only_if_it_is_an_instance() -> None:
-    bench = Bench(fleet(), Ranking((InstanceId("x"),), wake=InstanceId("y")))
-    bench.rank()
-    assert bench.woken == ["y"]
+    for name, wake in (("y", "y"), ("z", None)):
+        assert Bench(fleet(), Ranking((InstanceId("x"),), wake=InstanceId(name))).rank().wake == wake
 
 
 async def test_failures_in_a_row_leave_an_instance_out_until_a_probe_succeeds() -> None:
