@@ -30,7 +30,7 @@ MEANING: Final[Mapping[ExitCode, str]] = {
     ExitCode.DONE: "done, or already so",
     ExitCode.FAILED: "the thing asked for failed: a start, a check",
     ExitCode.USAGE: "wrong usage of the command line",
-    ExitCode.UNREACHABLE: "the gateway cannot be reached",
+    ExitCode.UNREACHABLE: "the gateway, or Semaphore, cannot be reached",
     ExitCode.REFUSED: "access refused (401, 403)",
     ExitCode.NOT_FOUND: "no such service, request or key",
     ExitCode.TIME_OVER: "the time of --timeout is over; what was begun goes on",

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "service": Lazy(f"{_C}.service:service", "run it under systemd"),
     "machines": Lazy(f"{_C}.machines:machines", "what they have, who has it, who waits"),
     "strategies": Lazy(f"{_C}.strategies:strategies", "who chooses among instances"),
+    "semaphore": Lazy(f"{_C}.semaphore:semaphore", "set a Semaphore up, check it"),
     "config": Lazy(f"{_C}.config:config", "check, show, schema, example"),
     "db": Lazy(f"{_C}.db:db", "check, vacuum, backup"),
     "help": Lazy(f"{_C}.help:help_command", "a command, exit-codes, errors"),
@@ -88,7 +89,7 @@ def overview() -> str:
         lines.append(title)
         for name, example in members:
             lines.append(f"  {name:<11}{COMMANDS[name].says:<38}{example}")
-    lines += ["All take --json, -q, --color, -h. Also: hestia version, hestia completion bash"]
+    lines += ["All take --json, -h. Also: hestia semaphore, hestia version, hestia completion"]
     return "\n".join(lines)
 
 

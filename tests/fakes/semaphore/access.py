@@ -107,6 +107,17 @@ def make_user(call: Call) -> Response:
     return told(user.document(), 201)
 
 
+def set_password(call: Call) -> Response:
+    """A new password for a user, by an admin (anyone else: 401)."""
+    if not call.user.admin:
+        raise Refused(401)
+    user = call.world.users.get(call.ids["user_id"])
+    if user is None:
+        raise Refused(404)
+    user.password = call.decode({"password": str}).get("password", "")
+    return done()
+
+
 ROUTES: Final = [
     Route("GET", "/auth/login", methods, Need.NOTHING),
     Route("POST", "/auth/login", login, Need.NOTHING),
@@ -117,4 +128,5 @@ ROUTES: Final = [
     Route("DELETE", "/user/tokens/{token:word}", drop_token, Need.USER),
     Route("GET", "/users", users, Need.USER),
     Route("POST", "/users", make_user, Need.USER),
+    Route("POST", "/users/{user_id}/password", set_password, Need.USER),
 ]

@@ -91,6 +91,15 @@ def add_member(call: Call) -> Response:
     return done()
 
 
+def change_member(call: Call) -> Response:
+    """Another role for a member."""
+    asked = call.decode({"role": str})
+    if asked.get("role") not in ROLES or call.ids["user_id"] not in call.project.members:
+        raise Refused(400)
+    call.project.members[call.ids["user_id"]] = asked["role"]
+    return done()
+
+
 ROUTES: Final = [
     Route("GET", "/projects", projects, Need.USER),
     Route("POST", "/projects", make, Need.USER),
@@ -100,4 +109,5 @@ ROUTES: Final = [
     Route("GET", "/project/{project_id}/role", role),
     Route("GET", "/project/{project_id}/users", members),
     Route("POST", "/project/{project_id}/users", add_member, may=MEMBERS),
+    Route("PUT", "/project/{project_id}/users/{user_id}", change_member, may=MEMBERS),
 ]

@@ -85,15 +85,20 @@ def document(findings: Sequence[Finding], *, seconds: float, url: str) -> dict[s
         "gateway": url,
         "counts": {level.lower(): count for level, count in number.items()},
         "elapsedMs": round(seconds * 1000),
-        "findings": [
-            {
-                "severity": finding.severity,
-                "check": finding.check,
-                "where": finding.where,
-                "text": finding.text,
-                "do": list(finding.do),
-                "detail": list(finding.detail),
-            }
-            for finding in findings
-        ],
+        "findings": rows(findings),
     }
+
+
+def rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:  # Any: JSON
+    """Each finding for programs."""
+    return [
+        {
+            "severity": finding.severity,
+            "check": finding.check,
+            "where": finding.where,
+            "text": finding.text,
+            "do": list(finding.do),
+            "detail": list(finding.detail),
+        }
+        for finding in findings
+    ]

@@ -100,6 +100,18 @@ class Connection:
             )
         return answer
 
+    async def ping(self) -> None:
+        """Return when Semaphore answers there; asks as nobody. Raises EngineUnavailable, EngineRefused."""
+        response = await self._exchange("GET", "/ping", None, {}, may_act=False)
+        if response.status_code >= 500:
+            raise EngineUnavailable(
+                f"Semaphore at {self.base} is not ready (HTTP {response.status_code}).",
+                sent=False,
+                remedy="see Semaphore's own log, or that of the proxy before it",
+            )
+        if response.text.strip() != "pong":
+            raise self._no_semaphore(f"HTTP {response.status_code} and no pong")
+
     async def credentials(self) -> dict[str, str]:
         """Fields that say who asks; logs in where a name and a password are given. Raises as `call`."""
         server = self.server

@@ -1,0 +1,1 @@
+"""`hestia semaphore`: what its commands need beside the engine's own client."""
