@@ -75,6 +75,10 @@ class Listener:
             connection.transport.abort()
         server.ending.set()
         await self._task
+        for _ in range(3):  # one that was just being accepted is made later, and has nobody else to end it
+            await asyncio.sleep(0)
+            for connection in list(server.server_state.connections):
+                connection.transport.abort()
 
     async def close(self) -> None:
         """Give the port back."""
