@@ -183,7 +183,7 @@ class _Process(Generic[G]):
     async def _begin_again(self, offer: Offer) -> None:
         """The gateway that was to take over is gone, and this one had given its place up: take it back."""
         log.warning(
-            "The gateway that took over ended before it served; this one takes its place back",
+            "The gateway that took over ended, or hung, before it served; this one takes its place back",
             extra={"event_type": "takeover_failed"},
         )
         leaving = self._hestia

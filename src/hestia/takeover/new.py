@@ -17,8 +17,10 @@ from hestia.edge.given import Given, Heard
 from hestia.runtime.held import InUse
 from hestia.store.lock import holder
 from hestia.takeover import wire
+from hestia.takeover.wire import UNDER_WAY
 
 ANSWER_LIMIT: Final = 10.0  # seconds for the old gateway's first answer
+LEAVE_LIMIT: Final = 180.0  # seconds it may take to serve those who wait and to leave the store
 
 
 class Predecessor:
@@ -34,9 +36,15 @@ class Predecessor:
         """Ask it to go; return when it has left the store, with what it still relays. Raises ConfigError."""
         loop = asyncio.get_running_loop()
         try:
-            await loop.sock_sendall(self._sock, wire.line(take=True))
-            told = await wire.receive(self._sock, loop.sock_recv)
+            async with asyncio.timeout(LEAVE_LIMIT):
+                await loop.sock_sendall(self._sock, wire.line(take=True))
+                told = await wire.receive(self._sock, loop.sock_recv)
             return [_in_use(one) for one in told["yours"]]
+        except TimeoutError as exc:
+            raise ConfigError(
+                f"The gateway (pid {self.pid}) did not leave its place within {LEAVE_LIMIT:g} s.",
+                remedy=f"look at its log; if it hangs: kill -9 {self.pid}, then: hestia serve",
+            ) from exc
         except (wire.Closed, OSError, LookupError, TypeError, ValueError) as exc:
             raise ConfigError(
                 f"The gateway (pid {self.pid}) ended, or took its place back, before this one could have it.",
@@ -101,7 +109,8 @@ def _asked(sock: socket.socket, pid: str, version: str) -> Predecessor:
         for one in socks:
             one.close()
         why = str(told.get("refused") or "its answer is not understood")
-        raise _refused(pid, why, f"end it (kill {pid}), then: hestia serve")
+        remedy = "wait for its end" if why == UNDER_WAY else f"end it (kill {pid}), then: hestia serve"
+        raise _refused(pid, why, remedy)
     given = Given(Heard(str(name), one) for name, one in zip(services, socks, strict=True))
     sock.setblocking(False)
     return Predecessor(sock, given, int(told.get("pid", 0)), str(told.get("version", "")))

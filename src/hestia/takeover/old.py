@@ -7,23 +7,27 @@ what happens when it goes away afterwards, `hestia.running` decides: it is told 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import signal
 import socket
 import struct
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from hestia.edge.given import Heard
+from hestia.runtime.held import InUse
 from hestia.takeover import wire
-from hestia.takeover.place import Place
 
 log = logging.getLogger(__name__)
 
 HELLO_LIMIT: Final = 5.0  # seconds for the first line
 TAKE_LIMIT: Final = 60.0  # seconds for reading its configuration; one that hangs shuts nobody else out
+SERVE_LIMIT: Final = 60.0  # seconds from having everything until it serves
+ACCEPT_PAUSE: Final = 1.0  # seconds after which it is tried again, where no descriptor was free
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: struct ucred
 
 
@@ -34,10 +38,19 @@ class Outcome(Enum):
     FAILED = auto()
 
 
+class Place(Protocol):
+    """What is given up; `hestia.takeover.place` has it."""
+
+    def sockets(self) -> list[Heard]: ...
+    async def farewell(self) -> None: ...
+    async def hand_over(self) -> list[InUse]: ...
+
+
 class Offer:
     """See the module docstring.
 
     place: of the gateway that serves now. refuse: why no takeover is possible now, "" when it is.
+    serve_limit: seconds a new gateway that was given everything may take until it serves.
     """
 
     def __init__(
@@ -47,11 +60,13 @@ class Offer:
         version: str,
         place: Callable[[], Place | None],
         refuse: Callable[[], str],
+        serve_limit: float = SERVE_LIMIT,
     ) -> None:
         self._path = wire.place(state_dir)
         self._version = version
         self._place = place
         self._refuse = refuse
+        self._serve_limit = serve_limit
         self._listener: socket.socket | None = None
         self._mine = (0, 0)
         self.kept: list[Heard] = []  # for the case that the new gateway does not make it
@@ -85,11 +100,10 @@ class Offer:
 
     async def outcome(self) -> Outcome:
         """Answer whoever asks, until one has taken the place, or has begun to and went away."""
-        assert self._listener is not None
         loop = asyncio.get_running_loop()
         while True:
-            sock, _ = await loop.sock_accept(self._listener)
-            sock.setblocking(False)
+            sock = await self._asked()
+            others = loop.create_task(self._refuse_others())
             try:
                 if (found := await self._talk(sock)) is not None:
                     return found
@@ -98,6 +112,37 @@ class Offer:
             finally:
                 if self.successor is not sock:
                     sock.close()
+                others.cancel()
+                await asyncio.gather(others, return_exceptions=True)
+
+    async def _asked(self) -> socket.socket:
+        """The next who asks. That no descriptor is free is no reason to end, nor to turn in circles."""
+        while True:
+            assert self._listener is not None
+            await _readable(self._listener)
+            try:
+                sock, _ = self._listener.accept()
+            except BlockingIOError:
+                continue
+            except OSError as exc:
+                log.warning(
+                    "Who asks for the place of this gateway cannot be heard: %s",
+                    exc.strerror or exc,
+                    extra={"event_type": "takeover_unheard"},
+                )
+                await asyncio.sleep(ACCEPT_PAUSE)
+                continue
+            sock.setblocking(False)
+            return sock
+
+    async def _refuse_others(self) -> None:
+        """Tell whoever asks during a takeover that there is one."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with await self._asked() as sock, contextlib.suppress(wire.Closed, OSError, TimeoutError):
+                async with asyncio.timeout(HELLO_LIMIT):
+                    await wire.receive(sock, loop.sock_recv)  # an end with something unread is a reset
+                    await loop.sock_sendall(sock, wire.line(refused=wire.UNDER_WAY))
 
     async def _talk(self, sock: socket.socket) -> Outcome | None:
         """One conversation. None: nothing was given up, and this gateway goes on."""
@@ -120,9 +165,11 @@ class Offer:
                 taken = bool((await wire.receive(sock, loop.sock_recv)).get("take"))
         except (wire.Closed, OSError, TimeoutError) as exc:
             log.debug("It did not take the place: %r", exc)
+        finally:
+            if not taken:
+                for one in heard:
+                    one.sock.close()
         if not taken:
-            for one in heard:
-                one.sock.close()
             log.warning(
                 "The gateway that was to take over (pid %d) left, or hung, before it began; this one goes on",
                 pid,
@@ -136,9 +183,9 @@ class Offer:
             hello.get("version"),
             extra={"event_type": "takeover_begun"},
         )
-        return await self._pass_on(sock, place)
+        return await self._pass_on(sock, place, pid)
 
-    async def _pass_on(self, sock: socket.socket, place: Place) -> Outcome | None:
+    async def _pass_on(self, sock: socket.socket, place: Place, pid: int) -> Outcome | None:
         """Give the place up, unless the new gateway goes away before that, and wait until it serves."""
         loop = asyncio.get_running_loop()
         gone = loop.create_task(wire.receive(sock, loop.sock_recv))
@@ -155,8 +202,12 @@ class Offer:
             leaving.result()
             used = await place.hand_over()
             try:
-                await loop.sock_sendall(sock, wire.line(yours=[list(one) for one in used]))
-                await gone
+                async with asyncio.timeout(self._serve_limit):
+                    await loop.sock_sendall(sock, wire.line(yours=[list(one) for one in used]))
+                    await gone
+            except TimeoutError:
+                self._end_the_new_one(pid)
+                return Outcome.FAILED
             except (wire.Closed, OSError):
                 return Outcome.FAILED
         finally:
@@ -167,6 +218,18 @@ class Offer:
         self.forget()
         return Outcome.DONE
 
+    def _end_the_new_one(self, pid: int) -> None:
+        """It has what belongs to one gateway at a time: it must not come to life beside this one. What it had
+        begun is adopted."""
+        log.error(
+            "The gateway that took over (pid %d) does not serve after %g s: it is ended, this one goes on",
+            pid,
+            self._serve_limit,
+            extra={"event_type": "takeover_hangs"},
+        )
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
     def forget(self) -> None:
         """Close what was kept for the case that the new gateway does not make it."""
         for one in self.kept:
@@ -174,7 +237,7 @@ class Offer:
         self.kept = []
 
     def _reason(self, hello: wire.Message, uid: int) -> str:
-        if uid not in (0, os.geteuid()):
+        if uid != os.geteuid():  # root neither: what it starts would be root's
             return f"the gateway belongs to the user with the number {os.geteuid()}"
         if hello.get("protocol") != wire.PROTOCOL:
             return f"it speaks another version of the takeover ({self._version})"
@@ -188,6 +251,17 @@ class Offer:
             services=[one.service for one in heard],
         )
         socket.send_fds(sock, [told], [one.sock.fileno() for one in heard])
+
+
+async def _readable(sock: socket.socket) -> None:
+    """Wait for somebody at a listening socket. loop.sock_accept loses whoever it has when it is cancelled."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(sock, lambda: None if ready.done() else ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(sock)
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 PROTOCOL: Final = 1
 LINE_LIMIT: Final = 1 << 20  # bytes: a line for each of thousands of instances in use
+UNDER_WAY: Final = "another takeover is under way"  # why one is refused
 SOCKETS_LIMIT: Final = 250  # descriptors of one message; the kernel's own limit is 253
 
 Message = Mapping[str, Any]  # JSON of the other side; each reader checks what it needs
@@ -44,7 +45,7 @@ def parsed(data: bytes) -> Message:
     """A message as it came; empty when it is none."""
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
