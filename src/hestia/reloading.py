@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from hestia.api.control import Reload
@@ -34,6 +35,7 @@ class Reloader:
 
     load: reads the configuration; raises ConfigProblems. apply: takes it, or raises ConfigError and has
     changed nothing. told: called with each attempt. spawn: owns the task of a reload that nobody waits for.
+    around: entered for each attempt; whoever has to know that one is under way sets it.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Reloader:
         spawn: Callable[..., object],
     ) -> None:
         self.last_reload: Reload | None = None
+        self.around: Callable[[], AbstractContextManager[object]] = nullcontext
         self._current = current
         self._load = load
         self._apply = apply
@@ -59,23 +62,27 @@ class Reloader:
     async def reload(self, actor: str) -> Reload:
         """Read the configuration and take it. One at a time; never raises for what it says."""
         async with self._lock:
-            self._seen, self._changing = self._stamps(), None
-            before = self._current.warnings
-            try:
-                found = await self._take(actor)
-                last = Reload(at=time.time(), actor=actor, found=found)
-            except ConfigError as error:
-                waiting = self.last_reload.found.waiting if self.last_reload is not None else ()
-                last = Reload(
-                    at=time.time(), actor=actor, problems=_problems(error), found=Difference(waiting=waiting)
-                )
-            self.last_reload = last
-            self._tell(last)
-            for warning in self._current.warnings:
-                if warning not in before:
-                    log.warning(warning, extra={"event_type": "config_warning"})
-            self._told(last)
-            return last
+            with self.around():
+                return await self._attempt(actor)
+
+    async def _attempt(self, actor: str) -> Reload:
+        self._seen, self._changing = self._stamps(), None
+        before = self._current.warnings
+        try:
+            found = await self._take(actor)
+            last = Reload(at=time.time(), actor=actor, found=found)
+        except ConfigError as error:
+            waiting = self.last_reload.found.waiting if self.last_reload is not None else ()
+            last = Reload(
+                at=time.time(), actor=actor, problems=_problems(error), found=Difference(waiting=waiting)
+            )
+        self.last_reload = last
+        self._tell(last)
+        for warning in self._current.warnings:
+            if warning not in before:
+                log.warning(warning, extra={"event_type": "config_warning"})
+        self._told(last)
+        return last
 
     async def _take(self, actor: str) -> Difference:
         if self._current.config_path and _stamp(self._current.config_path) is None:
@@ -151,14 +158,15 @@ def _problems(error: ConfigError) -> tuple[Problem, ...]:
 
 
 def watched_files(settings: Settings) -> list[str]:
-    """The configuration file, or where one would be found, the `.env` beside it, there or not; the folder of
-    strategies and what is in it."""
+    """The configuration file, or where one would be found, and the `.env` beside it, there or not; files that
+    hold secrets; the folder of strategies and what is in it."""
     path = settings.config_path
     folder = os.path.dirname(path) or os.getcwd()
     files = [path] if path else [os.path.join(folder, name) for name in FILE_NAMES]
     own = settings.strategies.folder if settings.strategies is not None else ""
     scripts = sorted(glob.glob(os.path.join(glob.escape(own), "*.py"))) if own else []
-    return [*files, os.path.join(folder, DOTENV), *([own] if own else []), *scripts]
+    dotenv = os.path.join(folder, DOTENV)
+    return [*files, dotenv, *settings.secret_files, *([own] if own else []), *scripts]
 
 
 def _stamp(path: str) -> Stamp:

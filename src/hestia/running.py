@@ -25,6 +25,7 @@ from hestia.core.lifecycle import State
 from hestia.core.model import Settings
 from hestia.edge.given import Given, Heard
 from hestia.edge.limits import raise_open_files_limit
+from hestia.reloading import Reloader
 from hestia.runtime.gateway import Gateway
 from hestia.runtime.tasks import Tasks
 from hestia.systemd import Notifier, given_sockets
@@ -52,6 +53,7 @@ class Runnable(Protocol):
 
     place: Place | None
     gateway: Gateway
+    reloads: Reloader
 
     @property
     def open_connections(self) -> int: ...
@@ -123,6 +125,7 @@ class _Process(Generic[G]):
         self._hestia = self._make(given)
         self._listen_to_signals()
         await self._start(given, before)
+        self._hestia.reloads.around = self._notifier.reloading
         on_started(self._hestia, await _phases(self._hestia.gateway))
         _tell_warnings(self._settings)
         # What lives from here on was made for good: the collector need not look at it again and again. What
@@ -197,6 +200,7 @@ class _Process(Generic[G]):
                 if asyncio.get_running_loop().time() >= until:
                     raise
                 await asyncio.sleep(BACK_PAUSE)
+        again.reloads.around = self._notifier.reloading
         self._hestia = again
         self._tasks.spawn(_closed(leaving), "end of the gateway before")
         offer.forget()

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, MutableMapping
+import time
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Final
 
 from hestia.edge.given import Given, Heard
@@ -50,6 +51,7 @@ class Notifier:
         self._address = environment.pop("NOTIFY_SOCKET", "")
         silence = environment.pop("WATCHDOG_USEC", "")
         mine = environment.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        self._ending = False
         self._silence = int(silence) / 1e6 if silence.isdecimal() and mine else 0.0
 
     @property
@@ -61,11 +63,23 @@ class Notifier:
         """Send lines such as `READY=1`."""
         if not self._address:
             return
+        self._ending = self._ending or "STOPPING=1" in lines
         where = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             sock.setblocking(False)
             with contextlib.suppress(OSError):  # a manager that does not listen cannot be told
                 sock.sendto("\n".join(lines).encode(), where)
+
+    @contextlib.contextmanager
+    def reloading(self) -> Iterator[None]:
+        """Around a reload: `systemctl reload` knows from it when the new settings are in force."""
+        # sd_notify(3): the time tells a manager that this reload began after it had asked for one
+        self.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            yield
+        finally:
+            if not self._ending:
+                self.say("READY=1")
 
     async def keep_alive(self, pulse: Callable[[], tuple[bool, str]]) -> None:
         """Say for ever that it goes well, while it does: who falls silent is ended and started again.

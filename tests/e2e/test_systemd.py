@@ -98,6 +98,16 @@ async def test_ad_08_socket_restart_and_watchdog_leave_services_running(
     assert load.errors == []
     assert programs(folder) == pids
 
+    # a reload is over for systemd when the new settings are in force
+    more = {"port": port, "on_exit": "keep", "services": {"a": service, "b": service}}
+    file.write_text(yaml.safe_dump(more))
+    await asyncio.to_thread(systemd.systemctl, "reload", "hestia.service")
+    await eventually(lambda: "2 services" in hestia("status"), "the new settings")
+    await eventually(
+        lambda: systemd.property("hestia.service", "ActiveState") == "active", "the end of the reload"
+    )
+    assert programs(folder) == pids
+
     # what does not move any more is ended by the watchdog, and the next one adopts
     before = systemd.property("hestia.service", "MainPID")
     systemd.run("kill", "-STOP", before)

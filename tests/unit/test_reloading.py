@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 from hestia.api.control import Reload
+from hestia.config import load
 from hestia.core.difference import Difference
 from hestia.core.errors import ConfigError
 from hestia.core.model import GatewaySettings, Settings
 from hestia.core.strategy import Strategies
+from hestia.engines.registry import load_engines
 from hestia.reloading import Reloader, watched_files
 
 
@@ -144,3 +147,27 @@ def test_the_folder_of_strategies_and_its_files_are_looked_at(tmp_path: Path) ->
     strategies = Strategies(folder=str(tmp_path))
     found = watched_files(Settings(gateway=GatewaySettings(), services={}, strategies=strategies))
     assert found[-2:] == [str(tmp_path), str(tmp_path / "mine.py")]
+
+
+def test_files_of_secrets_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("geheimnis", encoding="utf-8")
+    file = tmp_path / "hestia_config.yml"
+    engine = '{type: process, command: [x, "{port}"], env: {TOKEN: {file: token}}}'
+    file.write_text(f"services: {{a: {{engine: {engine}}}}}\n", encoding="utf-8")
+    engines = {name: plugin.Options for name, plugin in load_engines().items()}
+    read = load(path=str(file), environ={"HOME": str(tmp_path)}, cwd="/", engines=engines)
+    assert str(tmp_path / "token") in watched_files(read)
+
+
+async def test_who_has_to_know_hears_of_the_beginning_and_the_end_of_each_attempt(desk: Desk) -> None:
+    heard: list[str] = []
+
+    @contextlib.contextmanager
+    def around() -> Iterator[None]:
+        heard.append("begins")
+        yield
+        heard.append("ends")
+
+    desk.reloader.around = around
+    await asyncio.gather(desk.reloader.reload("SIGHUP"), desk.reloader.reload("SIGHUP"))
+    assert heard == ["begins", "ends"] * 2

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from pathlib import Path
+
+import pytest
 
 from hestia.systemd import Notifier, given_sockets, is_activated
 
@@ -57,3 +60,26 @@ def test_sockets_for_another_process_are_not_taken() -> None:
     assert not is_activated(environment)
     assert len(given_sockets(environment)) == 0
     assert environment == {}
+
+
+def test_a_reload_is_told_from_its_beginning_to_its_end(tmp_path: Path) -> None:
+    with manager(tmp_path) as sock:
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        before = time.monotonic_ns() // 1000
+        with notifier.reloading():
+            first, at = sock.recv(100).split(b"\n")
+            name, _, moment = at.partition(b"=")
+            assert (first, name) == (b"RELOADING=1", b"MONOTONIC_USEC")
+            assert before <= int(moment) <= time.monotonic_ns() // 1000
+        assert sock.recv(100) == b"READY=1"
+
+
+def test_a_gateway_that_ends_during_a_reload_is_not_ready_again(tmp_path: Path) -> None:
+    with manager(tmp_path) as sock:
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        with notifier.reloading():
+            notifier.say("STOPPING=1")
+        assert sock.recv(100).startswith(b"RELOADING=1")
+        assert sock.recv(100) == b"STOPPING=1"
+        with pytest.raises(BlockingIOError):
+            sock.recv(100)

@@ -81,8 +81,8 @@ def _reachable(host: str) -> str:
 
 def _local(environment: Mapping[str, str], folder: Path) -> tuple[int, str, str]:
     """Port, host and where they came from, as a gateway started in this folder would find them."""
-    dotenv = scan_dotenv(folder / ".env")
     file = config_file(environment, folder)
+    dotenv = _dotenv(file, folder)
     host = environment.get("HESTIA_HOST") or dotenv.get("HESTIA_HOST") or scalar(file, "host") or "localhost"
     for name, values in (("the environment", environment), (".env", dotenv)):
         if (text := values.get("HESTIA_PORT", "")).isdecimal():
@@ -94,16 +94,22 @@ def _local(environment: Mapping[str, str], folder: Path) -> tuple[int, str, str]
 
 def _has_tls(environment: Mapping[str, str], folder: Path) -> bool:
     """Whether a gateway started in this folder would speak HTTPS."""
-    if environment.get("HESTIA_TLS") or scan_dotenv(folder / ".env").get("HESTIA_TLS"):
+    file = config_file(environment, folder)
+    if environment.get("HESTIA_TLS") or _dotenv(file, folder).get("HESTIA_TLS"):
         return True
-    return any(re.match(r"tls\s*:", line) for line in _lines(config_file(environment, folder)))
+    return any(re.match(r"tls\s*:", line) for line in _lines(file))
+
+
+def _dotenv(file: Path | None, folder: Path) -> dict[str, str]:
+    """The `.env` beside the configuration file, as the gateway reads it."""
+    return scan_dotenv((folder if file is None else file.parent) / ".env")
 
 
 def config_file(environment: Mapping[str, str], folder: Path) -> Path | None:
     """The configuration file that a gateway started here would read, or None."""
     named = environment.get("HESTIA_CONFIG_PATH")
     paths = [folder / named] if named else [folder / name for name in FILE_NAMES]
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def service_ids(file: Path | None) -> list[str]:

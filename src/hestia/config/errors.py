@@ -153,8 +153,8 @@ def excerpt(lines: Sequence[str], line: int, column: int) -> tuple[str, int]:
 
 
 def one_of(words: Iterable[str]) -> str:
-    """`a, b or c`."""
-    *most, last = list(words)
+    """`a, b or c`; "nothing" where there is none to choose from."""
+    *most, last = list(words) or ["nothing"]
     return f"{', '.join(most)} or {last}" if most else last
 
 

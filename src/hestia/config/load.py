@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -84,6 +85,7 @@ class _Loader:
         self._base = self._cwd  # folder of the file: `.env`, secrets and state_dir count from here
         self._variables: dict[str, Node] = {}
         self._warnings: list[str] = []
+        self._secret_files: set[str] = set()
         self.checker = Checker(self._secret)
 
     def run(self) -> Settings:
@@ -110,6 +112,7 @@ class _Loader:
             sources={**self._sources, **built.sources},
             warnings=(*self._warnings, *environment.result.warnings, *built.warnings),
             config_path="" if file is None else str(file),
+            secret_files=tuple(sorted(self._secret_files)),
             secrets=frozenset({*self.checker.secrets, *_written_secrets(gateway)}),
             shared=built.shared,
             strategies=strategies,
@@ -125,7 +128,7 @@ class _Loader:
         if named is not None:
             path = self._cwd / os.path.expanduser(named)
             self._base = path.parent
-            if not path.is_file():
+            if not os.path.isfile(path):
                 self._complain(
                     f"{named} {_why_no_file(path)}", by=by, remedy=f"correct {by}, or leave it out"
                 )
@@ -136,7 +139,7 @@ class _Loader:
             self._complain(
                 f"{FILE_NAMES[0]} and {FILE_NAMES[1]} both exist here", remedy="keep one of the two files"
             )
-        if found and not found[0].is_file():
+        if found and not os.path.isfile(found[0]):
             # a container's mount of a file that is missing makes a folder of that name
             name = self._shown(found[0])
             self._file_problem(name, _why_no_file(found[0]), "put the file there, or remove this")
@@ -200,7 +203,7 @@ class _Loader:
 
     def _read_dotenv(self) -> DotEnv:
         path = self._base / ".env"
-        text = self._text(path) if path.is_file() else None
+        text = self._text(path) if os.path.isfile(path) else None  # False where the folder is closed to us
         if text is None:
             return DotEnv({}, frozenset(), [])
         found = read_dotenv(Source(self._shown(path), tuple(text.splitlines())))
@@ -215,6 +218,7 @@ class _Loader:
                 raise LookupError(f"the variable {name} is not set")
             return str(node.value)
         path = self._base / os.path.expanduser(name)
+        self._secret_files.add(str(path))
         try:
             data = path.read_bytes()
             text = data.decode().removesuffix("\n").removesuffix("\r")
@@ -408,8 +412,12 @@ def _written_secrets(gateway: GatewaySettings) -> set[str]:
 
 
 def _why_no_file(path: Path) -> str:
-    if path.is_dir():
-        return "is a folder, not a file"
-    if path.exists():
-        return "is no ordinary file"
+    try:
+        mode = path.stat().st_mode
+    except PermissionError:
+        return "cannot be looked at: this user may not enter its folder"
+    except OSError:
+        mode = 0
+    if mode:
+        return "is a folder, not a file" if stat.S_ISDIR(mode) else "is no ordinary file"
     return "leads to a file that does not exist" if path.is_symlink() else "does not exist"

@@ -354,6 +354,7 @@ class Settings:
     warnings: tuple[str, ...] = ()
     config_path: str = ""  # "" when there is no file
     strategies: Strategies | None = None  # all that there are, used or not
+    secret_files: tuple[str, ...] = ()  # those that `{file: …}` names
     secrets: frozenset[str] = field(default=frozenset(), repr=False)  # texts that nobody is to see
     shared: Mapping[str, object] = field(default_factory=dict, repr=False)
 

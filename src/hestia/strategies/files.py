@@ -7,6 +7,7 @@ a process of its own, so that one that never ends, or ends the process, does tha
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import traceback
@@ -96,7 +97,7 @@ class Files:
 def own_files(folder: str) -> list[Path]:
     """The files that are loaded, in order of their names. Those that begin with `_` or `.` are not."""
     place = Path(folder)
-    if not folder or not place.is_dir():
+    if not folder or not os.path.isdir(place):
         return []
     return sorted(path for path in place.glob("*.py") if not path.name.startswith(("_", ".")))
 

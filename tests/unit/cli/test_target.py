@@ -83,3 +83,14 @@ def test_cl12_a_gateway_with_tls_is_asked_over_https(tmp_path: Path) -> None:
     assert url(tmp_path, {"HESTIA_TLS": "{}"}) == "https://localhost:8443"
     (tmp_path / "hestia_config.yml").write_text("port: 8443\nservices: {tls: {base_url: x}}\n")
     assert url(tmp_path) == "http://localhost:8443"
+
+
+def test_cl12_the_dotenv_is_the_one_beside_the_configuration_as_the_gateway_reads_it(tmp_path: Path) -> None:
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    (home / "own.yml").write_text("services: {}\n")
+    (home / ".env").write_text("HESTIA_PORT=8111\nHESTIA_TLS={}\n")
+    (here / ".env").write_text("HESTIA_PORT=8222\n")
+    assert url(here, {"HESTIA_CONFIG_PATH": str(home / "own.yml")}) == "https://localhost:8111"
+    assert url(here) == "http://localhost:8222"

@@ -145,3 +145,7 @@ def test_the_nearest_name_is_near() -> None:
 def test_words_are_joined() -> None:
     assert one_of(["a"]) == "a"
     assert one_of(["a", "b", "c"]) == "a, b or c"
+
+
+def test_a_choice_among_none_has_words_too() -> None:
+    assert [one_of([]), one_of(["a"]), one_of(["a", "b", "c"])] == ["nothing", "a", "a, b or c"]

@@ -270,3 +270,16 @@ def test_fm04_nothing_configured_and_no_ollama_says_so_with_three_ways_on(loader
 
 def test_fm04_who_names_the_address_is_not_told(loader: Loader) -> None:
     assert loader(env={"OLLAMA_BASE_URL": "http://localhost:11500"}).warnings == ()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_working_directory_that_cannot_be_entered_has_no_files(loader: Loader) -> None:
+    loader.write("port: 1\n")
+    loader.folder.chmod(0o700)
+    os.seteuid(65534)
+    try:
+        assert loader().config_path == ""
+        with pytest.raises(ConfigProblems, match="may not enter its folder"):
+            loader(env={"HESTIA_CONFIG_PATH": "hestia_config.yml"})
+    finally:
+        os.seteuid(0)
