@@ -127,9 +127,9 @@ def test_en_61_a_process_is_started_once_and_stopped_once(plays: Plays) -> None:
     try:
         assert plays.changes("start.yml", **told)
         assert listens(plays.port)
-        record = (plays.folder / "a b" / "web.pid").read_text()
+        record = (plays.folder / "a b" / "web.main.pid").read_text()
         assert not plays.changes("start.yml", **told)
-        assert (plays.folder / "a b" / "web.pid").read_text() == record
+        assert (plays.folder / "a b" / "web.main.pid").read_text() == record
     finally:
         stopped = plays.changes("stop.yml", **told)
     assert stopped

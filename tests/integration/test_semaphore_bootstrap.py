@@ -198,6 +198,18 @@ async def test_two_projects_of_that_name_are_not_guessed_between(server: Semapho
         await bootstrap(server)
 
 
+async def test_the_playbooks_of_a_hestia_that_was_moved_are_found_again(server: Semaphore) -> None:
+    token = (await bootstrap(server)).token
+    (project,) = server.world.projects.values()
+    (repository,) = project.of("repositories").values()
+    repository["git_url"] = "/old/hestia/engines/semaphore/playbooks"
+    assert (await bootstrap(server, token=token)).changed
+    (repository,) = project.of("repositories").values()
+    assert repository["git_url"] == PLAYBOOKS
+    repository["git_url"] = "/my/own"
+    assert not (await bootstrap(server, token=token)).changed
+
+
 async def test_what_the_caller_says_anew_is_changed(server: Semaphore) -> None:
     token = (await bootstrap(server)).token
     told = {

@@ -24,8 +24,10 @@ from hestia.cli.text import plain
 from hestia.core.errors import EngineError, EngineRefused, EngineUnavailable
 from hestia.engines.semaphore.bootstrap import (
     INVENTORY,
+    PLAYBOOKS,
     THIS_MACHINE,
     Bootstrap,
+    Done,
     Outcome,
     Step,
     Wanted,
@@ -38,6 +40,7 @@ from hestia.engines.semaphore.people import People
 if TYPE_CHECKING:
     from hestia.core.model import Settings
 
+_NEW: Final = ("repository", Done.MADE)
 _TOKEN: Final = "SEMAPHORE_API_KEY"
 _MACHINE: Final = re.compile(r"([A-Za-z0-9][\w.-]*)(?:=([\w.:-]+))?")
 _LOGIN: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -71,8 +74,7 @@ class Asked:
 @command(
     "bootstrap",
     examples=(
-        Example("hestia semaphore bootstrap >> .env", "ask for the admin's password; the settings into .env"),
-        Example("hestia semaphore bootstrap --write-env .env", "the same, and fit to be run again and again"),
+        Example("hestia semaphore bootstrap --write-env .env", "asks for the admin's password"),
         Example("hestia semaphore bootstrap --machine gpu-1=10.0.0.7 --ssh-key id", "with a machine by SSH"),
     ),
 )
@@ -322,6 +324,11 @@ def _tell(session: Session, asked: Asked, outcome: Outcome, values: Mapping[str,
     if not session.quiet:
         start, stop = (f"{name} ({number})" for name, number in outcome.templates.items())
         session.note(plain(f"Services are started by the template {start} and stopped by {stop}."))
+        if asked.playbooks is None and any((step.what, step.done) == _NEW for step in outcome.steps):
+            session.note(
+                plain(f"Semaphore reads the playbooks from {PLAYBOOKS} on its own machine; where it")
+            )
+            session.note("runs in a container or elsewhere: hestia semaphore playbooks, and --playbooks")
         session.note("Then: hestia semaphore check")
 
 

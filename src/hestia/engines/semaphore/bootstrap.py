@@ -30,6 +30,7 @@ _RUNNERS: Final = frozenset({"owner", "manager", ROLE})
 _USER_NAME: Final = "Hestia, by hestia semaphore bootstrap"
 _KEY: Final = "machines"
 _GROUP: Final = "hestia"
+_OURS: Final = "/hestia/engines/semaphore/playbooks"  # how the folder of any installed Hestia ends
 _PING_PAUSE: Final = 0.5  # seconds between two looks at a server that is not there yet
 
 
@@ -209,6 +210,8 @@ class Bootstrap:
             self._note("repository", name, int(found["id"]), Done.MADE)
         else:
             told = {"git_url": wanted.playbooks, "git_branch": wanted.branch} if wanted.playbooks else {}
+            if not told and str(found.get("git_url", "")).endswith(_OURS):
+                told = {"git_url": PLAYBOOKS}  # Hestia has another place by now
             await self._bring(repositories, found, told, "it was at {git_url}")
         return int(found["id"])
 
