@@ -184,6 +184,12 @@ async def test_a_process_that_does_not_listen_to_term_is_killed_with_its_childre
     assert not lives(int(name.read_text()))
 
 
+def test_en_61_of_two_starts_at_once_one_starts_it(process: Run, tmp_path: Path) -> None:
+    words = ["sh", SH, "start", str(tmp_path), "one", "exec sleep 600"]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert sorted(one.communicate(timeout=120)[0] for one in both) == ["already runs\n", "started\n"]
+
+
 def test_a_number_that_somebody_else_has_by_now_is_left_alone(process: Run, tmp_path: Path) -> None:
     assert process("start", "exec sleep 600").stdout == "started\n"
     ours, boot, began = (tmp_path / "one.pid").read_text().split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,19 @@ def test_a_new_file_is_for_its_owner_alone_and_an_old_one_keeps_its_mode(tmp_pat
     assert (old.read_text(), old.stat().st_mode & 0o777) == ("A=1\n", 0o640)
     assert not write(old, "A=1\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "new", "old"]
+
+
+def test_a_file_in_a_folder_that_takes_no_others_is_written_in_its_place(tmp_path: Path) -> None:
+    """As where a container has the file mounted, and nothing else."""
+    path = tmp_path / "env"
+    path.write_text("A=1\n")
+    (tmp_path / f".env.{os.getpid()}").mkdir()
+    before = path.stat().st_ino
+    assert write(path, "A=2\n")
+    assert (path.read_text(), path.stat().st_ino) == ("A=2\n", before)
+    (tmp_path / f".new.{os.getpid()}").mkdir()
+    with pytest.raises(OSError):
+        write(tmp_path / "new", "A=1\n")
 
 
 def test_a_file_that_is_not_there_has_no_text(tmp_path: Path) -> None:

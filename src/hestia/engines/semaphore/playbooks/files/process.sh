@@ -39,20 +39,27 @@ within() { # whether the rest of the words comes true in $1 tenths of a second
 recorded() { [ -s "$record" ]; }
 none() { [ -z "$(ours)" ]; }
 
+alone() { # one start or stop at a time, where there is a flock
+  mkdir -p "$folder"
+  exec 9>"$folder/$name.lock"
+  command -v flock >/dev/null || return 0
+  flock -w 60 9 || { echo "another start or stop does not come to its end" >&2; exit 1; }
+}
+
 case $action in
 start)
+  alone
   if ! none; then
     echo "already runs"
     exit 0
   fi
-  mkdir -p "$folder"
   rm -f "$record"
   # shellcheck disable=SC2016  # for the inner shell
   setsid sh -c '
     boot=$(cat /proc/sys/kernel/random/boot_id)
     began=$(sed "s/^.*) //" /proc/$$/stat | cut -d " " -f 20)
     echo "$$ $boot $began" >"$0.new" && mv "$0.new" "$0"
-    exec sh -c "$1"' "$record" "$4" </dev/null >"$log" 2>&1 &
+    exec sh -c "$1"' "$record" "$4" </dev/null >"$log" 2>&1 9>&- &
   within 100 recorded || { echo "no session of its own within 10 s; is setsid there?" >&2; exit 1; }
   if within 5 none; then
     echo "it ended at once" >&2
@@ -61,6 +68,7 @@ start)
   echo "started"
   ;;
 stop)
+  alone
   if none; then
     rm -f "$record"
     echo "nothing runs"
