@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -14,6 +15,7 @@ import psutil
 
 from tests.contract.process_machine import free_port
 from tests.e2e.lives import Lives, lives
+from tests.fakes.facts import PATIENCE
 from tests.fakes.programs import small_command
 from tests.fakes.semaphore import V2_16, Run, Scene, Semaphore, Version, furnish
 
@@ -26,6 +28,7 @@ class Automated:
         self.scene = scene
         self.lives = gateway
         self.port = free_port()
+        self.words: tuple[str, ...] = ()  # further words of the programs' command line
         self.server.plays = {"start": self.start, "stop": self.stop}
         self._programs: list[subprocess.Popen[bytes]] = []
         gateway.configuration = {
@@ -63,17 +66,20 @@ class Automated:
         key, port = run.variables["hestia_instance_key"], run.variables["hestia_port"]
         run.say(f"starting {run.variables['hestia_service']} on {run.variables['hestia_machine']}")
         if not _bearing(key):
-            words = [word.replace("{port}", port) for word in small_command(*self._journal())]
+            words = [word.replace("{port}", port) for word in small_command(*self._journal(), *self.words)]
             environment = {**os.environ, "HESTIA_KEY": key}
             program = subprocess.Popen(words, env=environment, start_new_session=True)
             self._programs.append(program)
         return 0
 
     async def stop(self, run: Run) -> int:
-        """End every program that bears the key."""
+        """End every program that bears the key, and see that it has ended, as a play should."""
         run.say("stopping")
-        for process in _bearing(run.variables["hestia_instance_key"]):
+        bearing = _bearing(run.variables["hestia_instance_key"])
+        for process in bearing:
             process.send_signal(signal.SIGTERM)
+        for process in bearing:
+            await asyncio.to_thread(process.wait, PATIENCE)
         return 0
 
     def _journal(self) -> tuple[str, str]:
