@@ -182,6 +182,8 @@ async def test_the_password_of_a_user_that_somebody_else_made_is_not_touched(ser
     with pytest.raises(EngineRefused, match="was not made by this command"):
         await bootstrap(server)
     assert user.password == "secret"
+    (project,) = server.world.projects.values()
+    assert user.id not in project.members
 
 
 async def test_only_an_admin_can(server: Semaphore) -> None:

@@ -260,17 +260,20 @@ class Bootstrap:
             finally:
                 await known.aclose()
         password = secrets.token_urlsafe(24)
+        works = owner is not None and owner.username == wanted.user
         user = await people.named(wanted.user)
         is_new = user is None
         if user is None:
             user = await people.make(wanted.user, _USER_NAME, password)
+        elif not works:
+            _see_that_it_is_ours(user)
         self._note("user", user.username, user.id, Done.MADE if is_new else Done.KEPT)
         await self._let_in(people, user, project)
-        if owner is not None and owner.username == wanted.user:
+        if works:
             self._note("token", f"of {user.username}", None, Done.KEPT)
             return wanted.token
-        if not is_new:
-            await self._reset(people, user, password)
+        if not is_new:  # nobody knows its password, and a token needs one
+            await people.set_password(user, password)
         login = self._as(username=user.username, password=password)
         try:
             token = await People(login).new_token()
@@ -279,18 +282,6 @@ class Bootstrap:
         why = "the one that was known does not work" if wanted.token else ""
         self._note("token", f"of {user.username}", None, Done.MADE, why)
         return token
-
-    async def _reset(self, people: People, user: User, password: str) -> None:
-        """Nobody knows the password of our user, so a new token needs a new one. Never somebody else's."""
-        if user.name != _USER_NAME or user.admin:
-            raise EngineRefused(
-                f"The user {user.username!r} of Semaphore is there already and was not made by this command, "
-                "so its password is not touched and no token can be made for it.",
-                permanent=True,
-                remedy=f"name another user (--user {user.username}-gateway), or make a token as "
-                f"{user.username} and set SEMAPHORE_API_KEY",
-            )
-        await people.set_password(user, password)
 
     async def _let_in(self, people: People, user: User, project: int) -> None:
         role = await people.role_of(user, project)
@@ -334,3 +325,16 @@ async def wait_for_server(connection: Connection, limit: float) -> None:
             if clock() + _PING_PAUSE > until:
                 raise
         await asyncio.sleep(_PING_PAUSE)
+
+
+def _see_that_it_is_ours(user: User) -> None:
+    """Raises EngineRefused: the user was made by somebody else, whose password is not to be changed."""
+    if user.name == _USER_NAME and not user.admin:
+        return
+    raise EngineRefused(
+        f"The user {user.username!r} of Semaphore is there already and was not made by this command, so its "
+        "password is not touched and no token can be made for it.",
+        permanent=True,
+        remedy=f"name another user (--user {user.username}-gateway), or make a token as {user.username} "
+        "and set SEMAPHORE_API_KEY",
+    )
