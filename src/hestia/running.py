@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -25,7 +26,6 @@ from hestia.core.lifecycle import State
 from hestia.core.model import Settings
 from hestia.edge.given import Given, Heard
 from hestia.edge.limits import raise_open_files_limit
-from hestia.reloading import Reloader
 from hestia.runtime.gateway import Gateway
 from hestia.runtime.tasks import Tasks
 from hestia.systemd import Notifier, given_sockets
@@ -48,12 +48,20 @@ BACK_LIMIT: Final = 10.0  # seconds for a gateway that ends to give the lock bac
 BACK_PAUSE: Final = 0.05  # seconds between tries
 
 
+class Reloads(Protocol):
+    """Reads the configuration again. around: entered for each attempt; see `hestia.reloading`."""
+
+    around: Callable[[], AbstractContextManager[object]]
+
+
 class Runnable(Protocol):
     """A gateway as a process sees it; `hestia.app.Hestia` is one."""
 
     place: Place | None
     gateway: Gateway
-    reloads: Reloader
+
+    @property
+    def reloads(self) -> Reloads: ...
 
     @property
     def open_connections(self) -> int: ...
