@@ -16,7 +16,16 @@ from hestia.core.errors import StrategyRefused
 from hestia.core.lease import Use
 from hestia.core.model import InstanceId, InstanceSettings, ServiceId, Settings
 from hestia.core.records import ServiceRecord
-from hestia.core.strategy import Asked, Candidate, Ejection, Ranking, Reads, Strategy, StrategySettings
+from hestia.core.strategy import (
+    Asked,
+    Candidate,
+    Ejection,
+    Ranking,
+    Reads,
+    Sticky,
+    Strategy,
+    StrategySettings,
+)
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +65,22 @@ class Failures:
             self.in_row = 0
         self.noted += 1
         self.in_row += 1
+
+
+def _is_sound(ranking: Ranking, known: frozenset[InstanceId]) -> bool:
+    """Whether it names known instances by their ids, in parts of the types that are declared: somebody's own
+    strategy may say anything."""
+    parts: tuple[Any, ...] = ranking
+    order, then, why, wake, sticky = parts
+    return (
+        type(order) is tuple
+        and type(then) is tuple
+        and type(why) is str
+        and (wake is None or type(wake) is str)
+        and (sticky is None or type(sticky) is Sticky)
+        and known.issuperset(order)
+        and known.issuperset(then)
+    )
 
 
 class Chooser:
@@ -98,14 +123,18 @@ class Chooser:
             self._look_at_outcasts(now)
         try:
             said = self._strategy.rank(asked, self._candidates)
-            ranking = said if isinstance(said, Ranking) else self._read(said)
+            if isinstance(said, Ranking) and _is_sound(said, self._known):
+                ranking, sound = said, True
+            else:
+                ranking, sound = self._read(said), False
         except StrategyRefused:
             raise
         except Exception as exc:  # boundary: a strategy's bug costs its request nothing
             self._all.broke(self, exc)
             return Ranking(record.default, (), "the strategy failed, so in the configured order")
-        if not (ranking.order and self._known.issuperset(ranking.order + ranking.then)):
+        if not sound:
             self._check(ranking)
+        if not ranking.order:
             return Ranking(record.default, (), "the strategy named none, so in the configured order")
         if ranking.wake is not None and ranking.wake not in self._known:
             return ranking._replace(wake=None)
@@ -121,11 +150,21 @@ class Chooser:
         for candidate in self._candidates:
             candidate.ejected = candidate.id in self._out
 
-    def _read(self, said: Iterable[Candidate] | Iterable[str]) -> Ranking:
-        """What a strategy of somebody's own said: candidates, ids or addresses."""
+    def _read(self, said: Iterable[Candidate] | Iterable[str] | Ranking) -> Ranking:
+        """What a strategy of somebody's own said: candidates, ids or addresses, or a ranking of those."""
+        if not isinstance(said, Ranking):
+            return Ranking(self._names(said))
+        parts: tuple[Any, ...] = tuple(said)  # of any types, whatever `Ranking` declares
+        order, then, why, wake, sticky = parts
+        if sticky is not None and not isinstance(sticky, Sticky):
+            raise TypeError(f"sticky is no Sticky: {sticky!r}")
+        woken = None if wake is None else self._names([wake])[0]
+        return Ranking(self._names(order), self._names(then), str(why), woken, sticky)
+
+    def _names(self, said: Iterable[Any]) -> tuple[InstanceId, ...]:
         by_url = {one.url: one.id for one in self._candidates}
         names = [one.id if isinstance(one, Candidate) else by_url.get(one, one) for one in said]
-        return Ranking(tuple(InstanceId(str(one)) for one in dict.fromkeys(names)))
+        return tuple(InstanceId(str(one)) for one in dict.fromkeys(names))
 
     def _check(self, ranking: Ranking) -> None:
         foreign = [one for one in (*ranking.order, *ranking.then) if one not in self._known]
@@ -167,22 +206,33 @@ class Chooser:
                 candidate.ejected = ejected
 
     def _look_at_outcasts(self, now: float) -> None:
-        """Probe those whose time is over; one probe at a time, and none while nobody asks."""
-        for name, until in self._out.items():
-            if now >= until:
+        """Probe those whose time is over; one probe at a time, and none while nobody asks. What has ended
+        since needs none: its next start shows whether it is well."""
+        record = self._record
+        for name, until in list(self._out.items()):
+            slot = record.slots.get(name) if record is not None else None
+            if now >= until and slot is not None and slot.settings.managed and slot.use is None:
+                self._take_back(name, "may be started again")
+            elif now >= until:
                 self._out[name] = now + LOOK_PAUSE
                 self._all.spawn(self._return(name), f"probe {self.service}/{name}")
 
     async def _return(self, name: InstanceId) -> None:
-        if await self._all.instances.answers(self.service, name) and self._out.pop(name, None) is not None:
-            self._failures.pop(name, None)
-            self._mark(name, ejected=False)
-            log.info(
-                'Instance "%s" of "%s" answers again',
-                name,
-                self.service,
-                extra={"event_type": "instance_returned", "service_id": self.service, "instance": name},
-            )
+        if await self._all.instances.answers(self.service, name):
+            self._take_back(name, "answers again")
+
+    def _take_back(self, name: InstanceId, why: str) -> None:
+        if self._out.pop(name, None) is None:
+            return
+        self._failures.pop(name, None)
+        self._mark(name, ejected=False)
+        log.info(
+            'Instance "%s" of "%s" %s',
+            name,
+            self.service,
+            why,
+            extra={"event_type": "instance_returned", "service_id": self.service, "instance": name},
+        )
 
     def _look(self, now: float) -> None:
         """See which of those that somebody else starts are there: nobody waits for one while others serve."""

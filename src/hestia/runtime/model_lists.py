@@ -100,6 +100,9 @@ async def _ask(target: Target, authorization: bytes | None) -> object:
         body = bytearray()
         while len(body) < most and (data := await reader.read(65536)):
             body += data
-        return json.loads(body)  # one that was cut off is none
+        try:
+            return json.loads(body)  # one that was cut off is none
+        except RecursionError as exc:
+            raise ValueError("it is nested too deeply") from exc
     finally:
         writer.transport.abort()

@@ -131,7 +131,12 @@ def _trial(path: Path) -> Failed | None:
     command = [sys.executable, "-m", "hestia.strategies.trial", str(path)]
     try:
         done = subprocess.run(  # blocks a worker thread, never the loop
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_LIMIT, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # whatever it prints, and that may be without end
+            stderr=subprocess.PIPE,
+            timeout=TRIAL_LIMIT,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         text = f"importing it did not end within {TRIAL_LIMIT:g} s, so it was not loaded; look for a loop"

@@ -129,6 +129,24 @@ def test_one_that_names_nobody_leaves_the_configured_order(nothing: object) -> N
     assert Bench(fleet(), nothing).rank().order == ("x", "y")
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_ranking_may_hold_candidates_and_addresses_in_any_sequence(kind: type) -> None:
+    there = fleet()
+    said: Any = Ranking(kind([there.candidates[1]]), kind(["http://x:8000"]), wake="http://x:8000")  # type: ignore[arg-type]
+    assert Bench(there, said).rank() == Ranking((InstanceId("y"),), (InstanceId("x"),), "", InstanceId("x"))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"order": ([],)}, {"order": 7}, {"then": None}, {"wake": []}, {"sticky": "x"}, {"order": ("x", [])}],
+)
+def test_a_ranking_of_wrong_types_costs_the_request_nothing(odd: dict[str, Any]) -> None:
+    said: Any = {"order": ("x",), **odd}
+    bench = Bench(fleet(), Ranking(**said))
+    assert bench.rank().order == ("x", "y")
+    assert bench.errors == [("a", "says")]
+
+
 def test_one_more_is_started_only_if_it_is_an_instance() -> None:
     for name, wake in (("y", "y"), ("z", None)):
         assert Bench(fleet(), Ranking((InstanceId("x"),), wake=InstanceId(name))).rank().wake == wake
@@ -155,6 +173,22 @@ async def test_failures_in_a_row_leave_an_instance_out_until_a_probe_succeeds() 
         await bench.run()
     assert bench.probed == 2, "at most one in ten seconds, however many requests come"
     assert not first.ejected
+
+
+async def test_one_that_was_left_out_and_then_ended_may_be_started_after_its_time() -> None:
+    bench = Bench(fleet(), ["x", "y"])
+    bench.rank()
+    (first, _) = bench.chooser._candidates
+    for _ in range(2):
+        bench.choosers.failed(A, bench.use("x"), 0)
+    slot = bench.fleet.record.slots[InstanceId("x")]
+    slot.use = None
+    bench.rank()
+    assert first.ejected, "not before its time"
+    bench.now += 31.0
+    bench.rank()
+    assert not first.ejected
+    assert not bench.jobs, "there is nothing to probe"
 
 
 async def test_what_somebody_else_starts_is_looked_for_while_requests_come() -> None:
