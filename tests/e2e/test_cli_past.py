@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -12,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cli import PROGRAM, environment
-from tests.e2e.served import Served, serving
+from tests.e2e.served import Served, launch, serving
 from tests.e2e.test_serve import small
 from tests.fakes.facts import eventually
+from tests.fakes.stores import ask
 
 pytestmark = pytest.mark.e2e
 
@@ -105,3 +107,49 @@ async def test_ob_17_output_and_error_survive_the_instance(tmp_path: Path) -> No
         assert "exit status 3" in error["detail"]
         assert error["tail"][-1].startswith("last words")
         assert "last words" in await asked(served, "explain", "b")
+
+
+async def test_ob_19_a_crash_is_explained_before_the_next_start(tmp_path: Path) -> None:
+    """The gateway is gone; its database answers, and every answer says where it is from."""
+    folder = tmp_path / "a"
+    served = launch(folder, small())
+
+    def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PROGRAM, *arguments], cwd=folder,
+            env=environment(HESTIA_STATE_DIR=str(folder / "state"), HESTIA_PORT=str(served.port)),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    try:
+        started = await served.until_line("gateway_started")
+        served.port = int(started["listening"].rpartition(":")[2])
+        request_id = (await served.get("/services/a/")).headers["x-request-id"]
+        await eventually(
+            lambda: bool(ask(folder / "state" / "hestia.db", "SELECT 1 FROM requests")),
+            "the request to be stored",
+        )
+        served.process.kill()
+        served.process.wait()
+        told = alone("explain", request_id)
+        assert (told.returncode, "the start was begun by this request" in told.stdout) == (0, True), told
+        assert "No gateway runs" in told.stderr
+        assert str(folder / "state" / "hestia.db") in told.stderr
+        service = alone("explain", "a")
+        assert "was hot (engine process, generation 1), and may still run" in service.stdout
+        assert f"a request came ({request_id})" in service.stdout
+        assert request_id in alone("events", "a").stdout
+        page = json.loads(alone("events", "a", "--json").stdout)
+        assert page["events"][0]["after"] == "hot"
+        status = alone("status")
+        assert (status.returncode, "was hot" in status.stdout) == (3, True), status
+        assert alone("status", "a", "--is", "hot").returncode == 3
+        assert json.loads(alone("status", "--json").stdout)["code"] == "gateway_unreachable"
+        unknown = alone("explain", "nobody")
+        assert (unknown.returncode, unknown.stdout) == (5, "")
+    finally:
+        await served.http.aclose()
+        served.process.kill()
+        served.process.wait()
+        for pid in served.programs():
+            os.kill(pid, signal.SIGKILL)

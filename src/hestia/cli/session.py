@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from hestia.cli.client import ANSWER_TIMEOUT, CONNECT_TIMEOUT, Client
+from hestia.cli.exits import CliError, ExitCode
 from hestia.cli.screen import Screen, look
 from hestia.cli.target import find_target, read_key
 
@@ -63,6 +64,11 @@ class Session:
             connect_timeout=connect_timeout,
             answer_timeout=answer_timeout,
         )
+
+    def is_away(self, error: CliError) -> bool:
+        """Whether it is the gateway configured here that could not be reached: no address was given."""
+        named = self.url or self.environment.get("HESTIA_URL")
+        return error.exit_code is ExitCode.UNREACHABLE and not named
 
     def result(self, text: str) -> None:
         """One line of the result."""

@@ -71,7 +71,7 @@ class Reader:
             return []
 
         def fetch() -> list[Found]:
-            return [made(one) for one in self._fetch(generation, *_query(table, columns, choice))]
+            return [made(one) for one in self._fetch(generation, *query(table, columns, choice))]
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, fetch)
 
@@ -104,7 +104,8 @@ def _older(choice: Choice, found: int, first_waiting: int | None) -> Choice:
     return replace(choice, limit=choice.count - found, before=min(limits, default=None))
 
 
-def _query(table: str, columns: str, choice: Choice) -> tuple[str, list[object]]:
+def query(table: str, columns: str, choice: Choice) -> tuple[str, list[object]]:
+    """The statement that chooses, newest first, and its values."""
     conditions = {
         "service = ?": choice.service or None,
         "instance = ?": choice.instance or None,

@@ -41,7 +41,12 @@ def events(service: str | None, follow: bool, since: float | None, limit: int | 
     if since is not None:
         asked["since"] = (datetime.now(UTC) - timedelta(seconds=since)).isoformat()
     where = f"/v1/services/{quote(service, safe='')}/events" if service else "/v1/events"
-    _, body = client.call("GET", f"{where}?{urlencode(asked)}")
+    try:
+        _, body = client.call("GET", f"{where}?{urlencode(asked)}")
+    except CliError as exc:
+        if follow or not session.is_away(exc):
+            raise
+        body = _stored(session, exc, service, since, limit or 50)
     found = list(reversed(is_status(client, body, dict).get("events") or []))
     if session.json and not follow:
         session.body(body)
@@ -55,6 +60,16 @@ def events(service: str | None, follow: bool, since: float | None, limit: int | 
             raise Interrupted("") from None
     elif not found:
         session.hint("Nothing is kept that fits; hestia events -f shows what comes.")
+
+
+def _stored(session: Session, error: CliError, service: str | None, since: float | None, limit: int) -> bytes:
+    """The same page from the store, where no gateway answers."""
+    from hestia.cli.stored import Stored
+
+    stored = Stored(error)
+    page = stored.events(service or "", since=None if since is None else time.time() - since, limit=limit)
+    session.note(stored.note)
+    return page.model_dump_json(by_alias=True).encode()
 
 
 def _print(session: Session, one: Document) -> None:

@@ -11,7 +11,7 @@ import click
 from hestia.cli import story
 from hestia.cli.client import Client
 from hestia.cli.command import command
-from hestia.cli.exits import CliError, ExitCode
+from hestia.cli.exits import CliError, Document, ExitCode
 from hestia.cli.parameters import SERVICE, is_status
 from hestia.cli.session import Example, Session, client_options, current
 from hestia.cli.text import plain
@@ -33,8 +33,13 @@ def explain(what: str) -> None:
     session = current()
     client = session.client()
     asked = [_service, _request] if not what.startswith("req_") else [_request, _service]
-    for one in asked:
-        if one(session, client, what):
+    try:
+        if any(one(session, client, what) for one in asked):
+            return
+    except CliError as exc:
+        if not session.is_away(exc):
+            raise
+        if _stored(session, exc, what):
             return
     name = plain(what)
     raise CliError(
@@ -49,17 +54,40 @@ def explain(what: str) -> None:
     )
 
 
+def _stored(session: Session, error: CliError, what: str) -> bool:
+    """Tell the same from the store, where no gateway answers."""
+    from hestia.cli import stored as past
+
+    stored = past.Stored(error)
+    request = stored.request(what)
+    page = json.loads(stored.events(what, limit=LAST).model_dump_json(by_alias=True))["events"]
+    if request is None and not page and what not in stored.services:
+        return False
+    session.note(stored.note)
+    if request is not None:
+        _tell_request(session, request, json.loads(request))
+    elif session.json:
+        session.result(json.dumps({"status": None, "events": page}, ensure_ascii=False))
+    else:
+        for line in past.service_lines(what, page, stored.left(), session.out):
+            session.result(line)
+    return True
+
+
 def _request(session: Session, client: Client, request_id: str) -> bool:
     status, body = client.call("GET", f"/v1/requests/{quote(request_id, safe='')}", accept=(404,))
     if status == 404:
         return False
-    told = is_status(client, body, dict)
+    _tell_request(session, body, is_status(client, body, dict))
+    return True
+
+
+def _tell_request(session: Session, body: bytes, told: Document) -> None:
     if session.json:
         session.body(body)
     else:
         for line in story.request_lines(told):
             session.result(line)
-    return True
 
 
 def _service(session: Session, client: Client, service: str) -> bool:

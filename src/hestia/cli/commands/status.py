@@ -10,7 +10,7 @@ import click
 from hestia.cli import view
 from hestia.cli.client import Client
 from hestia.cli.command import command
-from hestia.cli.exits import Document, ExitCode, Quiet
+from hestia.cli.exits import CliError, Document, ExitCode, Quiet
 from hestia.cli.parameters import SERVICE, is_status
 from hestia.cli.session import Example, client_options, current
 from hestia.cli.text import plain
@@ -37,7 +37,11 @@ def status(service: str | None, wanted: str | None, no_header: bool) -> None:
     if service is None:
         if wanted is not None:
             raise click.UsageError("--is needs a service: hestia status SERVICE --is hot")
-        body = client.services()
+        try:
+            body = client.services()
+        except CliError as exc:
+            _tell_stored(exc)
+            raise Quiet(ExitCode.UNREACHABLE) from exc
         services = is_status(client, body, list)
         if session.json:
             session.body(body)
@@ -45,7 +49,13 @@ def status(service: str | None, wanted: str | None, no_header: bool) -> None:
         _show_all(services, header=not no_header)
         _tell_refused(client)
         return
-    body = client.status(service)
+    try:
+        body = client.status(service)
+    except CliError as exc:
+        if wanted is None:
+            _tell_stored(exc, service)
+            raise Quiet(exc.exit_code) from exc
+        raise
     one = is_status(client, body, dict)
     if wanted is not None:
         raise Quiet(ExitCode.DONE if is_in(one, wanted) else ExitCode.FAILED)
@@ -73,6 +83,24 @@ def _show_all(services: list[Document], *, header: bool) -> None:
     failed = [str(one.get("serviceId")) for one in services if view.phase_of(one) == "failed"]
     if failed:
         session.hint(f"{len(failed)} failed: hestia status {failed[0]}")
+
+
+def _tell_stored(error: CliError, service: str = "") -> None:
+    """What the store says of the services where no gateway answers: no status, and the exit code says so."""
+    session = current()
+    if session.json or not session.is_away(error):
+        raise error
+    from hestia.cli.stored import Stored, status_lines
+
+    stored = Stored(error)
+    left = [one for one in stored.left() if service in ("", one.service)]
+    if service and not left and service not in stored.services:
+        raise error
+    session.note(stored.note)
+    for line in error.remedy:
+        session.note(line)
+    for line in status_lines([service] if service else stored.services, left):
+        session.result(line)
 
 
 def _tell_refused(client: Client) -> None:
