@@ -39,6 +39,7 @@ from hestia.proxy.buffers import Buffers
 from hestia.proxy.choosing import Choosers
 from hestia.proxy.service import DataPath
 from hestia.reloading import Reloader, told
+from hestia.runtime import life
 from hestia.runtime.gateway import Gateway
 from hestia.runtime.records import Records, tell_events
 from hestia.runtime.tasks import Tasks, first_of
@@ -155,6 +156,7 @@ class Hestia:
             closed=pool.forget,
             lag=lambda: metrics.lag.lasting,
         )
+        life.tell_before(memory, self.gateway.note)
         self.gateway.restore(memory)
         self.reloads = Reloader(
             self.settings,
@@ -235,7 +237,7 @@ class Hestia:
         self.place = Place(edge, self.gateway, engines, self._store, self._state, control, self._jobs)
         self.gateway.watch_engines()
         await edge.start()
-        self.gateway.note("GatewayStarted", cause="start", data={"version": __version__, "pid": os.getpid()})
+        life.begun(self._store, self.gateway.note, __version__)
         files.look(clock())
         self.address = (self._unix_path, 0) if self._unix_path else edge.addresses()[0]
 
@@ -384,7 +386,7 @@ class Hestia:
 
     async def _stop_services(self, left: list[str], everything: bool) -> None:
         left += await self.gateway.stop_all(timeout=STOP_LIMIT, everything=everything)
-        self.gateway.note("GatewayEnded", cause="shutdown", data={"left": list(left)})
+        life.ended(self._store, self.gateway.note, left)
 
 
 def serve(

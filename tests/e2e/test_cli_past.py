@@ -147,6 +147,14 @@ async def test_ob_19_a_crash_is_explained_before_the_next_start(tmp_path: Path) 
         assert json.loads(alone("status", "--json").stdout)["code"] == "gateway_unreachable"
         unknown = alone("explain", "nobody")
         assert (unknown.returncode, unknown.stdout) == (5, "")
+        async with serving(folder, small()) as again:
+            await again.until_phase("hot", "a")
+            texts = [one["text"] for one in (await again.get("/v1/events")).json()["events"][::-1]]
+            adopted = texts.index("a (main) is taken over: an earlier gateway had started it")
+            assert f"(pid {served.process.pid}) was killed" in texts[adopted - 1]
+        async with serving(folder, small()) as third:
+            texts = [one["text"] for one in (await third.get("/v1/events")).json()["events"]]
+            assert sum("was killed" in one for one in texts) == 1, "the second one ended in order"
     finally:
         await served.http.aclose()
         served.process.kill()

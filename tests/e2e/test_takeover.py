@@ -119,6 +119,14 @@ async def test_three_takeovers_under_load_lose_nothing_and_services_go_on(tmp_pa
         assert served.programs() == pids
         status = await now.status("a")
         assert (status["phase"], status["instances"][0]["generation"]) == ("hot", 1)
+        told = (await now.get("/v1/events?limit=5")).json()["events"][::-1]
+        assert [one["event"] for one in told if one["event"].startswith("Gateway")] == [
+            "GatewayHandedOver",
+            "GatewayStarted",
+        ]
+        texts = [one["text"] for one in told]
+        adopted = texts.index("a (main) is taken over: an earlier gateway had started it")
+        assert "gives its place" in texts[adopted - 1], "the cause is told before its consequence"
 
 
 async def test_a_stream_goes_on_at_the_old_gateway_and_counts_as_use_at_the_new_one(tmp_path: Path) -> None:

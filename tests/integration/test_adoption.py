@@ -432,3 +432,27 @@ async def test_ad_12_a_note_of_last_use_does_not_make_it_younger() -> None:
                 await bare.until_state("hot")
                 await bare.gateway.sweep.look(note=True, ask=False)
             assert store.kept[KEY].last_used == used
+
+
+async def test_ad_03_a_person_gives_up_what_no_engine_here_can_end() -> None:
+    """Its plug-in was uninstalled: nothing starts beside it until somebody says that it may."""
+    async with FakeMachine() as before, FakeMachine() as machine:
+        store = await left_hot(before)
+        kept = store.kept[KEY]
+        store.kept[KEY] = replace(kept, intent=replace(kept.intent, engine="gone"))
+        engine = FakeEngine(machine, listening=True)
+        async with bare_gateway(engine, store=store) as bare:
+            bare.requests.send("early")
+            await bare.requests.answered(1)
+            assert "hestia stop --force a" in refusal(bare).remedy
+            assert engine.starts == []
+            assert "OrphanStays" in [row.event for row in bare.story.rows]
+            bare.gateway.stop(A, force=False, actor="me")
+            assert KEY in store.kept, "a stop that is not forced gives nothing up"
+            bare.gateway.stop(A, force=True, actor="me")
+            assert KEY not in store.kept
+            assert "OrphanGivenUp" in [row.event for row in bare.story.rows]
+            bare.requests.send("later")
+            await bare.requests.answered(2)
+            assert isinstance(bare.requests.outcomes[-1][1], Lease)
+        assert [one.generation for one in machine.live_keys] == []

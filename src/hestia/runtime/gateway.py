@@ -341,6 +341,8 @@ class Gateway:
     def stop(self, service: ServiceId, *, force: bool, actor: str) -> None:
         """Raises ServiceNotFound."""
         self._perform(self.world.stop(service, self._clock(), force=force, actor=actor))
+        if force:
+            self._performer.adoption.orphans.give_up(service)
 
     def restart(self, service: ServiceId, *, force: bool, actor: str) -> None:
         """Raises ServiceNotFound."""

@@ -108,6 +108,21 @@ class Orphans:
         named = [key for key in self._left_alone if self._is_named(key)]
         return sorted((self._left_alone.pop(key) for key in named), key=lambda one: -one.key.generation)
 
+    def give_up(self, service: ServiceId) -> None:
+        """A person says so: forget what no engine here can end, so that its place is free."""
+        for place, one in list(self._leaving.items()):
+            if place[0] != service or one.engine in self._engines or not one.task.done():
+                continue
+            del self._leaving[place]
+            self._store.closed(one.key, "given_up")
+            log.warning(
+                "Given up, and perhaps still running: %s (its engine %s is not installed)",
+                one.key,
+                one.engine,
+                extra={"event_type": "orphan_given_up", "service_id": service},
+            )
+            self._tell("OrphanGivenUp", one.key, f"its engine {one.engine} is not installed any more")
+
     def _is_named(self, key: InstanceKey) -> bool:
         service = self._world.services.get(key.service)
         return service is not None and key.instance in service.slots
@@ -161,7 +176,8 @@ class Orphans:
             raise EngineUnavailable(
                 f'"{key}" was started by the engine "{engine}", which is not there any more.',
                 sent=False,
-                remedy="install the engine again, or end it by hand",
+                remedy="install the engine again; or end it by hand, then give it up: "
+                f"hestia stop --force {key.service}",
             )
         if handle is None:
             found = await self._find(key, None, engine)

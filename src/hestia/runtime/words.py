@@ -70,7 +70,8 @@ def cause_of(row: Row) -> str:
 def _moved(row: Row) -> str:
     """`a takes no more requests …: nobody used it for its idle_timeout; 2 open`."""
     name = row.service if row.instance in ("", row.service) else f"{row.service} ({row.instance})"
-    parts = [f"{name} {_VERBS.get(row.after, row.after)}"]
+    verb = "is taken over" if _is_adoption(row) else _VERBS.get(row.after, row.after)
+    parts = [f"{name} {verb}"]
     if detail := _first(str(row.data.get("detail") or ""), row.service):
         parts.append(detail)
     elif row.cause:
@@ -86,6 +87,16 @@ def _moved(row: Row) -> str:
         if row.data.get("forced"):
             text += "; by force"
     return text
+
+
+def _is_adoption(row: Row) -> bool:
+    """Whether it ran before this gateway did, and is looked at: nothing is started."""
+    return row.after == State.STARTING and row.cause == "adopted"
+
+
+def _lost(row: Row) -> str:
+    who = f" (pid {pid})" if (pid := row.data.get("pid")) else ""
+    return f"the gateway before{who} was killed, or its machine went down: it had not ended in order"
 
 
 def _first(detail: str, service: str) -> str:
@@ -124,12 +135,15 @@ NOTES: Final[Mapping[str, Callable[[Row], str]]] = {
     "ConfigReloaded": _reloaded,
     "ConfigRefused": _refused,
     "GatewayStarted": lambda row: f"the gateway started (version {row.data.get('version', '')})",
+    "GatewayHandedOver": lambda _: "the gateway gives its place to another one (hestia serve --takeover)",
+    "GatewayLost": _lost,
     "MadeRoom": _made_room,
     "GatewayEnded": lambda _: "the gateway ended",
     "StoreTroubled": lambda row: f"the store cannot be written: {row.cause}",
     "StoreRecovered": lambda _: "the store is written again",
     "MachineSlept": lambda row: f"this machine was asleep for {row.data.get('slept_s', '?')} s",
     "OrphanEnded": lambda row: f"something that no setting names any more was ended: {row.cause}",
+    "OrphanGivenUp": lambda row: f"something of {row.service} was given up, and may still run: {row.cause}",
     "OrphanKept": lambda row: f"something runs that no setting names any more: {row.cause}",
     "OrphanStays": lambda row: f"something that no setting names any more cannot be ended: {row.cause}",
     "InstanceSuspected": lambda row: f"{row.service} does not answer its probe: {row.data.get('detail', '')}",

@@ -9,6 +9,7 @@ from hestia.api.server import ControlServer
 from hestia.core.ports import Engine, Store
 from hestia.edge.given import Heard
 from hestia.edge.server import EdgeServer
+from hestia.runtime import life
 from hestia.runtime.gateway import Gateway
 from hestia.runtime.held import InUse
 from hestia.runtime.tasks import Tasks
@@ -58,6 +59,7 @@ class Place:
 
         Returns what is in use here.
         """
+        life.handed_over(self._store, self._gateway.note)
         used = await leave(self._edge, self._gateway, LIMIT)
         self.is_given_up = True
         self._control.leave_file()

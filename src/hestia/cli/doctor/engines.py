@@ -6,10 +6,11 @@ running gateway where they can be seen, so that its PATH counts and not that of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,11 +19,13 @@ from hestia.cli.doctor.finding import Finding, fail, ok, skip, warn
 from hestia.cli.doctor.running import environment_of, process_of, user_of
 from hestia.cli.doctor.world import World
 from hestia.cli.text import plain
-from hestia.core.errors import EngineRefused
+from hestia.core.errors import EngineRefused, StoreUnavailable
 from hestia.core.model import InstanceSettings
 from hestia.engines.process_launch import Launch, prepare
 from hestia.engines.process_options import ProcessOptions
 from hestia.engines.registry import EngineRegistry
+from hestia.store.choose import database_path
+from hestia.store.look import looking
 
 _ANY_PORT: Final = 1  # what stands for `{port}` while nothing is started
 _LINE_MAX: Final = 256  # bytes of a first line that the kernel reads (execve(2))
@@ -55,12 +58,31 @@ def installed(world: World) -> Iterator[Finding]:
     failures = registry.failures()
     for error in failures.values():
         yield warn("engine", plain(error.detail), "", error.remedy)
+    yield from _orphans(world, {*registry.names()} - {*failures})
     if world.settings is None:
         return
     used = {instance.engine for service in world.services for instance in service.instances}
     for name in registry.names():
         if name not in used and name not in failures and name != "none":
             yield skip("engine", f"{name}: no service uses it")
+
+
+def _orphans(world: World, engines: Collection[str]) -> Iterator[Finding]:
+    """What may run, and no engine here can end: nothing else starts in its place."""
+    if (path := database_path(world.gateway)) is None:
+        return
+    with contextlib.suppress(StoreUnavailable), looking(path) as look:  # what is wrong with it, `store` says
+        for one in look.left():
+            if one.engine not in engines:
+                yield warn(
+                    "engine",
+                    plain(
+                        f"{one.service}: what the engine {one.engine} started may still run (generation "
+                        f"{one.generation}), and that engine is not installed; nothing starts in its place"
+                    ),
+                    "",
+                    f"install it again, or end it by hand and then: hestia stop --force {plain(one.service)}",
+                )
 
 
 def program(world: World, service: str, instance: InstanceSettings) -> Iterator[Finding]:
