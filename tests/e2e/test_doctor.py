@@ -22,6 +22,10 @@ import pexpect
 import pytest
 import yaml
 
+from hestia.core.model import GatewayId, InstanceId, InstanceKey, ServiceId
+from hestia.core.ports import Intent
+from hestia.store.database import Database
+from hestia.store.sqlite import SqliteStore
 from tests.e2e.cli import PATIENCE, PROGRAM, Caller, environment, on_terminal
 from tests.e2e.served import serving
 from tests.fakes.certificates import Authority
@@ -200,6 +204,32 @@ def test_cl19_a_database_that_is_none_is_told(doctor: Doctor, tmp_path: Path) ->
     (tmp_path / "state").mkdir(mode=0o700)
     (tmp_path / "state" / "hestia.db").write_text("hello, I am a letter")
     assert "hestia db check" in of(doctor({"services": {}}), "store")[0]
+
+
+def test_cl19_a_database_on_a_read_only_disk_is_not_said_to_be_made_yet(
+    doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "disk", size="20m") as disk:
+        monkeypatch.setenv("HESTIA_STATE_DIR", str(disk.path))
+        disk.path.chmod(0o700)
+        (disk.path / "hestia.db").touch()
+        disk.writable(False)
+        found = doctor({"services": {}})
+        assert "mount it writable" in of(found, "folder")[0]
+        assert "cannot be written" in of(found, "store", "skip")[0]
+
+
+async def test_cl19_what_an_engine_started_that_is_not_installed_any_more_is_told(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    owner = GatewayId("test")
+    store = SqliteStore(Database(tmp_path / "state" / "hestia.db"))
+    await store.open(owner)
+    key = InstanceKey(owner, ServiceId("a"), InstanceId("main"), 3)
+    await store.intend(Intent(key=key, engine="gone", options_hash="", episode="", at=1.0))
+    await store.aclose()
+    (said,) = (one for one in of(doctor({"services": {}}), "engine", "warn") if "gone" in one)
+    assert "hestia stop --force a" in said
 
 
 def test_cl19_a_file_of_tomorrow_shows_that_the_clock_is_late(doctor: Doctor, tmp_path: Path) -> None:

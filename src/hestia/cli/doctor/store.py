@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from hestia.store.choose import database_path
 
 MAGIC: Final = b"SQLite format 3\0"  # the beginning of every database (sqlite.org/fileformat2.html §1.2)
 _KEY: Final = "database_url"
+_MADE: Final = "is made with the first start"
 
 
 def database(world: World) -> Finding:
@@ -23,9 +25,10 @@ def database(world: World) -> Finding:
     seen = folder.look(str(path.parent))
     if seen.there != seen.path or (bad := folder.judge(seen)).level is Level.FAIL:
         if str(path.parent) == world.gateway.state_dir:
-            return skip("store", f"{plain(str(path))} is made with the first start; see folder", _KEY)
+            said = "cannot be written where its folder cannot" if os.path.lexists(path) else _MADE
+            return skip("store", f"{plain(str(path))} {said}; see folder", _KEY)
         if seen.there != seen.path:
-            return ok("store", f"{plain(str(path))} is made with the first start", _KEY)
+            return ok("store", f"{plain(str(path))} {_MADE}", _KEY)
         return Finding(bad.level, "store", bad.text, _KEY, bad.do)
     return judge(path, *beginning(path))
 
@@ -45,7 +48,7 @@ def judge(path: Path, first: bytes | None, size: int, refused: str) -> Finding:
     """What the beginning of the file means."""
     name = plain(str(path))
     if first is None:
-        return ok("store", f"{name} is made with the first start", _KEY)
+        return ok("store", f"{name} {_MADE}", _KEY)
     if refused:
         return fail("store", f"{name} cannot be read: {refused}", _KEY, f"ls -l {name}")
     if first and first != MAGIC:
