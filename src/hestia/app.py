@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -60,6 +61,8 @@ from hestia.telemetry.writer import Stream
 
 if TYPE_CHECKING:
     from hestia.bridge import Bridge
+
+log = logging.getLogger(__name__)
 
 STOP_LIMIT: Final = 30.0  # seconds services get to stop at exit, their own grace included
 DRAIN_LIMIT: Final = 30.0  # seconds open exchanges get to finish (DR-02)
@@ -125,6 +128,8 @@ class Hestia:
         cleanup = self._cleanup
         gateway_id = self._state.open()
         cleanup.callback(self._state.close)
+        if self._state.trouble:
+            log.error("%s", self._state.trouble, extra={"event_type": "state_folder_trouble"})
         cleanup.push_async_callback(self._store.aclose)
         memory = await self._store.open(gateway_id)
         cleanup.push_async_callback(self._tasks.aclose)
@@ -169,7 +174,7 @@ class Hestia:
             self.gateway.several, clock=clock, spawn=self._tasks.spawn, failed=metrics.strategies.failed
         )
         self._choosers.update(self.settings)
-        control_path = socket_path(settings.state_dir, cleanup)
+        control_path = socket_path(settings.state_dir, cleanup, writable=not self._state.trouble)
         dispatcher = self._dispatcher(os.path.join(os.path.dirname(control_path), "edge"))
         api = create_api(
             self.gateway,

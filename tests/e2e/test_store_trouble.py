@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -130,3 +131,30 @@ async def test_inv6_ad_01_killed_gateway_leaves_in_the_file_what_runs(tmp_path: 
         served.process.wait()
         for pid in served.programs():
             os.kill(pid, signal.SIGKILL)
+
+
+async def test_inv6_gateway_begins_in_a_read_only_state_folder_and_proxies(
+    tmp_path: Path, disk: SmallDisk
+) -> None:
+    """The folder was in use before: nothing is started, and what runs by itself is served."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
+        await writer.drain()
+        writer.close()
+
+    settings, state = configuration(disk.path / "hestia.db"), str(disk.path)
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as outside:
+        port = outside.sockets[0].getsockname()[1]
+        settings["services"]["outside"] = {"base_url": f"http://127.0.0.1:{port}"}
+        async with serving(tmp_path / "g", settings, HESTIA_STATE_DIR=state) as served:
+            await served.get("/services/one/x")
+        disk.writable(False)
+        async with serving(tmp_path / "g", settings, HESTIA_STATE_DIR=state) as served:
+            (said,) = served.lines("state_folder_trouble")
+            assert "mount it for writing" in said["message"]
+            assert (await served.status("one"))["phase"] == "cold"
+            refused = await served.http.get(f"{served.url}/services/one/x")
+            assert refused.json()["code"] == "store_unavailable"
+            assert "mount its disk for writing" in refused.text
+            assert (await served.get("/services/outside/x")).text == "hi"

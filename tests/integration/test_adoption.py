@@ -17,7 +17,7 @@ from hestia.core.difference import difference
 from hestia.core.errors import HestiaError
 from hestia.core.lease import Lease
 from hestia.core.model import GatewayId, InstanceId, InstanceKey, OnExit, ServiceId, ServiceSettings
-from hestia.core.ports import Discovered, Handle, Observed
+from hestia.core.ports import Discovered, Handle, Intent, Observed
 from hestia.runtime import adoption
 from hestia.store.memory import MemoryStore
 from tests.fakes.bare_gateway import A, BareGateway, bare_gateway, fake_service
@@ -436,10 +436,10 @@ async def test_ad_12_a_note_of_last_use_does_not_make_it_younger() -> None:
 
 async def test_ad_03_a_person_gives_up_what_no_engine_here_can_end() -> None:
     """Its plug-in was uninstalled: nothing starts beside it until somebody says that it may."""
-    async with FakeMachine() as before, FakeMachine() as machine:
-        store = await left_hot(before)
-        kept = store.kept[KEY]
-        store.kept[KEY] = replace(kept, intent=replace(kept.intent, engine="gone"))
+    store = MemoryStore()
+    await store.open(KEY.gateway)
+    await store.intend(Intent(key=KEY, engine="gone", options_hash="", episode="", at=time.time()))
+    async with FakeMachine() as machine:
         engine = FakeEngine(machine, listening=True)
         async with bare_gateway(engine, store=store) as bare:
             bare.requests.send("early")

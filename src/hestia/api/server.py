@@ -26,11 +26,12 @@ START_TIMEOUT = 10.0
 KEEP_ALIVE = 3600  # the edge pools its connections and is the only client; it closes them, not we
 
 
-def socket_path(state_dir: str, cleanup: contextlib.AsyncExitStack) -> str:
+def socket_path(state_dir: str, cleanup: contextlib.AsyncExitStack, *, writable: bool = True) -> str:
     """Where the control API listens: in the state folder, so that a gateway that was killed leaves nothing
-    behind that the next one does not take over; in a folder of its own where that path would be too long."""
+    behind that the next one does not take over; in a folder of its own where that path would be too long, or
+    nothing can be made."""
     path = os.path.join(os.path.abspath(state_dir), "control", "socket")
-    if len(os.fsencode(path)) <= PATH_LIMIT:
+    if writable and len(os.fsencode(path)) <= PATH_LIMIT:
         return path
     folder = tempfile.mkdtemp(prefix="hestia-")
     cleanup.callback(shutil.rmtree, folder, ignore_errors=True)

@@ -41,6 +41,19 @@ def take(path: Path) -> int:
     return lock
 
 
+def take_unwritable(path: Path) -> int:
+    """Lock a file that is there, or a folder, without writing. Raises Held, OSError."""
+    lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(lock)
+        if isinstance(exc, BlockingIOError):
+            raise Held("") from exc
+        raise
+    return lock
+
+
 def holder(path: Path) -> str:
     """Pid of the process that has the lock, as text; "" when nobody has it, or it cannot be asked."""
     try:

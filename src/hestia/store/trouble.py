@@ -6,6 +6,7 @@ Owns the texts and which failures mean that the file itself is damaged.
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from hestia.core.errors import ConfigError, StoreUnavailable
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FREE: Final = "free some space there; the gateway goes on by itself then"
-_PERMIT: Final = "correct the permissions of its folder, or set database_url to another file"
+_ELSEWHERE: Final = "or set database_url to another file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,12 @@ def trouble_of(exc: Exception, path: Path) -> Trouble:
     if isinstance(exc, OSError):
         forbidden = exc.errno in _FORBIDDEN
         kind = "read_only" if forbidden else "unusable"
-        return Trouble(kind, f"{name} cannot be used: {exc.strerror or exc}.", _PERMIT)
+        return Trouble(kind, f"{name} cannot be used: {exc.strerror or exc}.", _permit(path))
     code = primary(exc)
     if code == sqlite3.SQLITE_FULL:
         return Trouble("full", f"{name} cannot be written: its disk is full.", _FREE)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return Trouble("read_only", f"{name} cannot be written ({exc}).", _PERMIT)
+        return Trouble("read_only", f"{name} cannot be written ({exc}).", _permit(path))
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Trouble(
             "locked", f"{name} is locked by another program.", f"end that program; fuser {path} names it"
@@ -60,6 +61,21 @@ def trouble_of(exc: Exception, path: Path) -> Trouble:
             "damaged", f"{name} is damaged ({exc}).", "nothing: it is moved aside and a new one is made"
         )
     return Trouble("unusable", f"{name} cannot be written: {exc}.", "look at the disk and its log (dmesg)")
+
+
+def _permit(path: Path) -> str:
+    mend = "mount its disk for writing" if is_read_only(path) else "correct the permissions of its folder"
+    return f"{mend}, {_ELSEWHERE}"
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether the file system of a file or folder, there or not, takes no writing at all."""
+    for one in (path, *path.parents):
+        try:
+            return bool(os.statvfs(one).f_flag & os.ST_RDONLY)
+        except OSError:
+            continue
+    return False
 
 
 def slow(path: Path, seconds: float) -> Trouble:

@@ -73,7 +73,18 @@ class Offer:
         self.successor: socket.socket | None = None  # closed when this gateway has ended
 
     def open(self) -> None:
-        """Listen. Raises OSError."""
+        """Listen, where that can be: without a folder to write in, nobody can take over."""
+        try:
+            self._listen()
+        except OSError as exc:
+            log.warning(
+                "No other gateway can take over from this one: %s cannot be made (%s)",
+                self._path,
+                exc.strerror or exc,
+                extra={"event_type": "takeover_impossible"},
+            )
+
+    def _listen(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -101,6 +112,8 @@ class Offer:
     async def outcome(self) -> Outcome:
         """Answer whoever asks, until one has taken the place, or has begun to and went away."""
         loop = asyncio.get_running_loop()
+        if self._listener is None:
+            await loop.create_future()  # nobody can ask
         while True:
             sock = await self._asked()
             others = loop.create_task(self._refuse_others())
