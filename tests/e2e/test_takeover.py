@@ -166,7 +166,7 @@ async def test_who_waits_for_a_start_is_served_across_a_takeover(tmp_path: Path)
             (served.folder / "gate").touch()
             assert (await waiter.response()).status == 200
             await new.until_line("gateway_started")
-        assert (await new.status("slow"))["phase"] == "hot"
+        await new.until_phase("hot", "slow")  # taken over, then probed
 
 
 async def test_a_new_gateway_that_dies_before_it_serves_leaves_the_old_one_serving(tmp_path: Path) -> None:
