@@ -11,7 +11,9 @@ import contextlib
 import dataclasses
 import logging
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -141,7 +143,7 @@ class Hestia:
         cleanup.callback(past.close)
         metrics = self.metrics = self._make_metrics(past, clock)
         cleanup.callback(metrics.batches.close)
-        self._context = EngineContext(gateway_id, settings.state_dir, open_files_at_start())
+        self._context = EngineContext(gateway_id, self._engine_folder(), open_files_at_start())
         before = {kept.intent.engine for kept in memory.kept}
         if before:
             before &= self._known_engines()
@@ -296,6 +298,19 @@ class Hestia:
     def _unlink(self, path: str) -> None:
         if not self._is_given_up:
             Path(path).unlink(missing_ok=True)
+
+    def _engine_folder(self) -> str:
+        """Where engines keep notes and output; a temporary one where services are to start all the same."""
+        settings = self.settings.gateway
+        if not (self._state.trouble and settings.start_without_store):
+            return settings.state_dir
+        folder = tempfile.mkdtemp(prefix="hestia-")
+        self._cleanup.callback(self._remove, folder)
+        return folder
+
+    def _remove(self, folder: str) -> None:
+        if self.place is None or not self.staying():  # else the output of what runs on is in there
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _known_engines(self) -> set[str]:
         """Names of the engines that can be made here."""

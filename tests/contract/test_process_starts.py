@@ -18,6 +18,7 @@ from hestia.core.ports import EngineContext, Presence
 from hestia.engines.process import ProcessEngine
 from tests.contract.engine_contract import GATEWAY, GRACE, RecordingReport, key
 from tests.contract.process_machine import PYTHON, SERVER, StolenPorts, ThisMachine, free_port, until
+from tests.fakes.disk import small_disk
 
 SLEEP = ["sleep", "1000"]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a program as another user")
@@ -403,3 +404,15 @@ async def test_a_fixed_address_is_not_waited_for(engine: ProcessEngine, machine:
     assert str(started.endpoint) == url
     assert started.handle["port"] == 0
     await engine.stop(started.handle, grace=GRACE)
+
+
+async def test_en13_a_folder_that_cannot_be_written_is_a_refusal_and_no_bug(
+    machine: ThisMachine, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", size="1m") as disk:
+        disk.writable(False)
+        engine = ProcessEngine(EngineContext(GATEWAY, str(disk.path)))
+        with pytest.raises(EngineRefused, match="Read-only file system") as caught:
+            await engine.start(machine.spec(), key(), RecordingReport())
+        assert (caught.value.permanent, caught.value.cause) == (False, "denied")
+        await engine.aclose()

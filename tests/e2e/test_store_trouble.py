@@ -158,3 +158,6 @@ async def test_inv6_gateway_begins_in_a_read_only_state_folder_and_proxies(
             assert refused.json()["code"] == "store_unavailable"
             assert "mount its disk for writing" in refused.text
             assert (await served.get("/services/outside/x")).text == "hi"
+        settings["start_without_store"] = True
+        async with serving(tmp_path / "g", settings, HESTIA_STATE_DIR=state) as served:
+            await served.get("/services/one/x")

@@ -161,11 +161,14 @@ class ProcessStart:
 
     @asynccontextmanager
     async def _right_to_start(self) -> AsyncIterator[None]:
-        """Nobody else on this folder looks for keys or launches inside. Raises EngineUnavailable."""
+        """Nobody else on this folder looks for keys or launches inside.
+
+        Raises EngineUnavailable, and EngineRefused where the folder cannot be written.
+        """
         async with self._tools.lock:
-            descriptor = self._tools.records.lock()
             try:
                 async with asyncio.timeout(_LOCK_TIMEOUT):
+                    descriptor = self._tools.records.lock()
                     while descriptor is None:  # a file lock tells nobody that it is free again
                         await asyncio.sleep(_LOCK_INTERVAL)
                         descriptor = self._tools.records.lock()
@@ -174,6 +177,13 @@ class ProcessStart:
                     f"another gateway with the same state folder has held its lock for {_LOCK_TIMEOUT:g} s",
                     sent=False,
                     remedy="give each gateway a state folder of its own",
+                ) from exc
+            except OSError as exc:
+                raise EngineRefused(
+                    f"the folder for its notes and output cannot be written: {exc.strerror} ({exc.filename})",
+                    permanent=False,
+                    cause="denied",
+                    remedy="see what the doctor says of the state folder: hestia doctor",
                 ) from exc
             try:
                 yield
