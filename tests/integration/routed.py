@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hestia.config import load
 from hestia.core.model import ServiceId, ServiceSettings, Settings
@@ -44,3 +45,9 @@ async def served_by(client: Client, target: str, body: bytes | None = None, *fie
     answer = await client.body()
     assert answer.status == 200, (answer.status, answer.body)
     return answer.all("x-upstream")[0].decode()
+
+
+async def document(client: Client, path: str, *fields: tuple[str, str]) -> Any:
+    """JSON, hence Any."""
+    await client.send(request("GET", path, *fields))
+    return (await client.response()).json()

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hestia.core.model import ServiceId, Settings
-from tests.fakes.client import Client
+from hestia.core.model import Settings
 from tests.fakes.facts import eventually
 from tests.fakes.http_upstream import HttpUpstream
-from tests.fakes.upstream import Connection
-from tests.fakes.wire import Request, answer, head, request
+from tests.fakes.wire import head, request
 
 from .conftest import MakeClient
 from .harness import Gateway, MakeGateway
-from .routed import configured, only, served_by
+from .routed import configured, document, only, served_by
 
 JSON = ("Content-Type", "application/json")
 LLM = """
@@ -215,12 +211,6 @@ async def with_own(
     return gw, settings
 
 
-async def document(client: Client, path: str) -> Any:
-    """JSON, hence Any."""
-    await client.send(request("GET", path))
-    return (await client.response()).json()
-
-
 async def test_a_file_that_changes_is_used_at_once_and_a_broken_one_changes_nothing_else(
     gateway: MakeGateway, ups: dict[str, HttpUpstream], connect: MakeClient, tmp_path: Path
 ) -> None:
@@ -290,61 +280,3 @@ async def test_the_document_has_the_form_of_the_seeds(llm: Gateway, connect: Mak
     assert configurations["a"]["strategy"] == "model_router"
     assert [one["id"] for one in configurations["a"]["instances"]] == ["one", "two", "main"]
     assert configurations["a"]["routing"] == {"by_model": {"m1": "one", "m2": "two"}, "peek_max": "64KiB"}
-
-
-# -- lists of models ---------------------------------------------------------------------------------
-
-
-class Models(HttpUpstream):
-    """Has models. listed: how often it was asked."""
-
-    def __init__(self, name: str, *models: str) -> None:
-        super().__init__(name)
-        self.models = models
-        self.listed = 0
-
-    async def _answer(self, connection: Connection, request: Request, page: str) -> None:
-        if page not in ("models", "tags"):
-            await super()._answer(connection, request, page)
-            return
-        self.listed += 1
-        if page == "models":
-            body = {"object": "list", "data": [{"id": one, "owned_by": self.name} for one in self.models]}
-        else:
-            body = {"models": [{"name": one, "model": one} for one in self.models]}
-        await connection.send(answer(json.dumps(body).encode(), ("Content-Type", "application/json")))
-
-
-async def test_lists_of_models_are_merged_and_nobody_is_woken(
-    gateway: MakeGateway, connect: MakeClient, tmp_path: Path
-) -> None:
-    text = """
-services:
-  a:
-    strategy: model_router
-    instances:
-      - {name: one, url: "ONE"}
-      - {name: two, url: "TWO"}
-      - {name: three, url: "http://127.0.0.1:9", models: [sleeper, "other*"]}
-    routing: {merge_models: true}
-"""
-    async with Models("ONE", "m1", "both") as one, Models("TWO", "both", "m2") as two:
-        settings = configured(tmp_path / "conf", text, {"ONE": one.url, "TWO": two.url})
-        service = only(settings)
-        three = replace(service.instances[2], engine="fake", base_url="http://127.0.0.1:{port}")
-        service = replace(service, instances=(*service.instances[:2], three))
-        gw = await gateway(service, hot=False, wakes={"a": one})
-        await gw.status("a", probe=True)
-        client = await connect(gw)
-        listed = await document(client, "/services/a/v1/models")
-        assert [entry["id"] for entry in listed["data"]] == ["m1", "both", "m2", "sleeper"]
-        assert listed["data"][1]["owned_by"] == "ONE"
-        tags = await document(client, "/services/a/api/tags")
-        assert [entry["name"] for entry in tags["models"]] == ["m1", "both", "m2", "sleeper"]
-        gw.hestia.gateway.stop(ServiceId("a"), force=False, actor="test")
-        await gw.until_phase("cold")
-        counts = (one.listed, two.listed)
-        listed = await document(client, "/services/a/v1/models")
-        assert [entry["id"] for entry in listed["data"]] == ["m1", "both", "m2", "sleeper"], "as last seen"
-        assert (one.listed, two.listed) == counts
-        assert (await gw.status("a")).phase == "cold"

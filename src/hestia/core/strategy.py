@@ -73,6 +73,12 @@ class Candidate:
         return use is not None and use.suspect
 
     @property
+    def doubtful(self) -> bool:
+        """Whether it is ejected or a suspect: every strategy of ours takes the others first."""
+        use = self._slot.use
+        return self.ejected or (use is not None and use.suspect)
+
+    @property
     def last_error(self) -> HestiaError | None:
         return self._slot.record.error
 

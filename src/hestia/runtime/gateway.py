@@ -182,6 +182,7 @@ class Gateway:
         self._performer.adoption.orphans.policy = new.gateway.orphan_policy
         taken = self.world.reconfigure(new.services, found, self._clock(), machines=new.machines)
         self._perform(taken)
+        self.several.reconfigured()
         self._performer.adoption.take_back()  # before a start that this brings has its turn
 
     def use_engine(self, name: str, engine: Engine) -> None:

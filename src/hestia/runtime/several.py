@@ -34,11 +34,16 @@ class Several:
         self._perform = perform
         self._clock = clock
         self._is_draining = is_draining
-        self.models = ModelLists(world.services, clock).merged
+        self._lists = ModelLists(world.services, clock)
+        self.models = self._lists.merged
 
     def record(self, service: ServiceId) -> ServiceRecord | None:
         """The record of a service, for those who look and change nothing."""
         return self._world.services.get(service)
+
+    def reconfigured(self) -> None:
+        """The services, or their instances, are others now."""
+        self._lists.forget()
 
     def spill_over(self, service: ServiceId, instance: InstanceId, *, actor: str) -> None:
         """Start one more instance because a strategy says so, unless one starts already (SF-16)."""

@@ -195,10 +195,12 @@ class CustomRouting:
         for rule in self._rules:
             if rule.matches(asked):
                 own = rule.targets(asked)
-                if (out := [one.id for one in candidates if one.ejected]) and len(own) > 1:
-                    own = tuple(sorted(own, key=lambda name: name in out))
-                count = 1 if rule.shares else len(own)  # of a split nobody gets the others' share
                 others = [one.id for one in candidates if one.id not in own]
+                if out := [one.id for one in candidates if one.doubtful]:
+                    last = [one.id for one in candidates if one.is_last]
+                    own = tuple(sorted(own, key=lambda name: name in out))
+                    others.sort(key=lambda name: (name in last, name in out))
+                count = 1 if rule.shares else len(own)  # of a split nobody gets the others' share
                 return Ranking(own[:count], (*own[count:], *others), rule.why)
         return self._balance.among(asked, candidates, "no rule matches, ")
 

@@ -109,7 +109,7 @@ class LoadBalancer:
         for one in candidates:
             if one.is_last:
                 last.append(one)
-            elif one.ejected or one.suspect:
+            elif one.doubtful:
                 out.append(one)
             elif one.is_hot:
                 hot.append(one)

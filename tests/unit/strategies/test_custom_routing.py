@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from hestia.core.strategy import Ranking, Unfit
 from hestia.strategies.custom_routing import CustomRouting, CustomRoutingOptions
+from hestia.strategies.load_balancer import LoadBalancer
 from tests.fakes.candidates import FakeAsked, Fleet, instance
 
 FLEET = (instance("a"), instance("b"), instance("c"), instance("main", is_last=True))
@@ -102,3 +103,17 @@ def test_a_rule_over_a_key_that_is_not_named_is_refused_at_its_place() -> None:
     with pytest.raises(Unfit) as caught:
         routing({"to": "a"}, {"key": "x", "to": "b"})
     assert caught.value.way == ("rules", 1, "key")
+
+
+def test_one_that_is_ejected_or_whose_probes_fail_comes_after_the_others_of_its_rule() -> None:
+    """As in `load_balancer`; `base_url` stays behind all instances."""
+    strategy = routing({"path": "/all", "to": ["a", "b", "c"]}, {"to": "c"})
+    fleet = Fleet(*FLEET, hot=("b", "c", "main"))
+    fleet.warm("a").suspect = True
+    assert strategy.rank(FakeAsked(target="/all"), fleet.candidates).order == ("b", "c", "a")
+    assert strategy.rank(FakeAsked(), fleet.candidates)[:2] == (("c",), ("b", "a", "main"))
+    fleet.eject("b")
+    assert strategy.rank(FakeAsked(target="/all"), fleet.candidates).order == ("c", "a", "b")
+    assert LoadBalancer(CustomRoutingOptions.model_validate({"rules": [{"to": "a"}]}), FLEET).rank(
+        FakeAsked(), fleet.candidates
+    ).order == ("c", "a", "b")
