@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
 import pytest
 
+from tests.e2e import served as real
 from tests.e2e.cli import environment, on_terminal
 from tests.fakes.api_server import FakeApi, serving, status
 
@@ -71,3 +74,62 @@ def test_cl_22_in_a_pipe_and_with_once_it_is_printed_once(api: FakeApi, tmp_path
     assert "\x1b" not in (child.before or "")
     child.close()
     assert child.exitstatus == 0
+
+
+async def test_cl_22_keys_at_a_real_gateway(tmp_path: Path) -> None:
+    """Choose, start, read its output, explain, filter, stop with a yes: all without leaving the table."""
+    program = {
+        "type": "process",
+        "command": [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "{port}"],
+    }
+    services = {
+        "first": {"base_url": "http://127.0.0.1:9"},
+        "second": {"engine": program, "idle_timeout": "never"},
+    }
+    async with real.serving(tmp_path / "a", {"services": services}) as served:
+        child = on_terminal(["top", "--url", served.url], cwd=tmp_path, env=environment(NO_COLOR="1"))
+        await asyncio.to_thread(_started_and_read, child)
+        assert (await served.status("second"))["phase"] == "hot"
+        await asyncio.to_thread(_stopped, child)
+        assert (await served.until_phase("cold", "second"))["phase"] == "cold"
+        child.send("\x1b")  # Esc: all again
+        await asyncio.to_thread(child.expect, "first")
+        child.send("q")
+        assert await asyncio.to_thread(closed, child) == 0
+
+
+def _started_and_read(child: pexpect.spawn) -> None:
+    child.expect(">first")
+    child.send("\x1b[B")  # arrow down
+    child.expect(">second")
+    child.send("k")
+    child.expect(">first")
+    child.send("js")
+    child.expect("second is told to start")
+    child.expect("second +● hot")
+    child.send("e")
+    child.expect("second: why, and what next")
+    child.expect("asked for")
+    child.send("q")
+    child.expect("s start")
+    child.send("l")
+    child.expect("second: output")
+    child.send("\x1b")
+    child.expect("s start")
+    child.send("?")
+    child.expect("The keys of hestia top")
+    child.send("q")
+    child.expect("s start")
+
+
+def _stopped(child: pexpect.spawn) -> None:
+    child.send("/sec\r")
+    child.expect('1 with "sec"')
+    child.send("x")
+    child.expect(r"Stop second\? y/n")
+    child.send("n")
+    child.expect("Nothing was changed")
+    child.send("x")
+    child.expect("y/n")
+    child.send("y")
+    child.expect("second is told to stop")

@@ -20,6 +20,15 @@ _CLOSE: Final = "\x1b[?25h\x1b[?1049l"
 _HOME: Final = "\x1b[H"
 _REST_OF_LINE: Final = "\x1b[K"
 _REST_OF_PAGE: Final = "\x1b[J"
+_ESCAPE: Final = 0x1B
+REST_OF_KEY: Final = 0.05  # seconds within which the rest of a key comes that is sent as several bytes
+# What a terminal sends for keys without a character. Source: xterm, "PC-Style Function Keys"; VT220.
+_NAMED: Final = {
+    b"[A": "up", b"[B": "down", b"OA": "up", b"OB": "down",
+    b"[H": "home", b"[F": "end", b"OH": "home", b"OF": "end", b"[1~": "home", b"[4~": "end",
+    b"[5~": "page up", b"[6~": "page down",
+}  # fmt: skip
+_CONTROL: Final = {"\r": "enter", "\n": "enter", "\x7f": "backspace", "\x08": "backspace", "\x15": "clear"}
 
 
 class Live:
@@ -29,6 +38,7 @@ class Live:
         self._keys = sys.stdin.fileno() if sys.stdin.isatty() else -1
         self._modes: list[Any] = []  # Any: termios' own
         self._signals: dict[int, Any] = {}  # Any: what signal.signal gives back
+        self._pressed = bytearray()  # keys that were not taken yet
 
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH):
@@ -56,15 +66,57 @@ class Live:
         _write(_HOME + "\r\n".join(f"{line}{_REST_OF_LINE}" for line in shown) + _REST_OF_PAGE)
 
     def key(self, timeout: float) -> str:
-        """The key that is pressed within `timeout` seconds; "" for none, or when the size has changed."""
-        try:
-            ready, _, _ = select.select([self._keys] if self._keys >= 0 else [], [], [], timeout)
-        except _Resized:
-            return ""
-        pressed = os.read(self._keys, 64) if ready else b""
-        if ready and not pressed:  # the terminal is gone
+        """The key that is pressed within `timeout` seconds; "" for none, or when the size has changed.
+
+        A character as it is, else `up`, `down`, `home`, `end`, `page up`, `page down`, `enter`, `escape`,
+        `backspace`, or `clear` for Ctrl-U; "" too for a key that has no name here.
+        """
+        if not self._pressed:
+            try:
+                ready, _, _ = select.select([self._keys] if self._keys >= 0 else [], [], [], timeout)
+            except _Resized:
+                return ""
+            if not ready:
+                return ""
+            self._read()
+        return self._named()
+
+    def _read(self) -> None:
+        pressed = os.read(self._keys, 1024)
+        if not pressed:  # the terminal is gone
             raise SystemExit(128 + signal.SIGHUP)
-        return pressed.decode("ascii", "replace")[:1]
+        self._pressed += pressed
+
+    def _more(self, count: int) -> bool:
+        """Whether at least `count` bytes of the key are here, or come at once."""
+        while len(self._pressed) < count:
+            if not select.select([self._keys], [], [], REST_OF_KEY)[0]:
+                return False
+            self._read()
+        return True
+
+    def _named(self) -> str:
+        """Take one key off what was pressed."""
+        if self._pressed[0] == _ESCAPE:
+            return self._sequence()
+        lead = self._pressed[0]
+        length = 1 if lead < 0xC0 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+        self._more(length)
+        text = self._pressed[:length].decode("utf-8", "ignore")
+        del self._pressed[:length]
+        return _CONTROL.get(text, text if text.isprintable() else "")
+
+    def _sequence(self) -> str:
+        """A key that begins with ESC: that key itself where nothing follows at once."""
+        if not self._more(2) or self._pressed[1] not in b"[O":
+            del self._pressed[:1]
+            return "escape"
+        end = 2
+        while self._more(end + 1) and not 0x40 <= self._pressed[end] <= 0x7E:
+            end += 1
+        found = bytes(self._pressed[1 : end + 1])
+        del self._pressed[: end + 1]
+        return _NAMED.get(found, "")
 
 
 class _Resized(Exception):

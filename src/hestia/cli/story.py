@@ -12,7 +12,7 @@ from typing import Final
 from hestia.cli import view
 from hestia.cli.exits import Document
 from hestia.cli.screen import Screen
-from hestia.cli.text import clock, cut_end, duration, instant, plain
+from hestia.cli.text import clock, cut_end, instant, plain, span
 
 NAMES: Final = {"first_byte": "first byte", "back_off": "back-off"}
 
@@ -95,8 +95,7 @@ def _at(ms: object) -> str:
 
 
 def _seconds(ms: object) -> str:
-    number = _number(ms)
-    return f"{number:.0f} ms" if number < 1000 else duration(number / 1000)
+    return span(_number(ms))
 
 
 def _number(value: object) -> float:

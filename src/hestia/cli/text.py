@@ -5,6 +5,7 @@ Owns formatting of single values; `table` puts them into columns, `screen` knows
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -82,6 +83,30 @@ def clock(then: datetime, now: datetime) -> str:
     local = then.astimezone()
     same_day = local.date() == now.astimezone().date()
     return local.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M")
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 service`, `2 services`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def span(ms: float) -> str:
+    """A duration that is mostly short: `8 ms`, `1.2 s`."""
+    return f"{ms:.0f} ms" if ms < 999.5 else duration(ms / 1000)
+
+
+def wrapped(line: str, width: int | None, *, indent: int) -> list[str]:
+    """A line as lines of at most `width` characters, those after the first one indented; None: as it is."""
+    if width is None or len(line) <= width:
+        return [line]
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=" " * indent,
+        replace_whitespace=False,
+        drop_whitespace=True,
+        break_on_hyphens=False,
+    )
 
 
 def cut_middle(text: str, width: int, *, ellipsis: str = "…") -> str:

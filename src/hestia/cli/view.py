@@ -12,7 +12,7 @@ from typing import Any, Final
 from hestia.cli.exits import Document
 from hestia.cli.screen import Screen
 from hestia.cli.table import Column, render
-from hestia.cli.text import ago, clock, countdown, duration, instant, plain, within
+from hestia.cli.text import ago, clock, countdown, duration, instant, plain, span, within
 
 COLUMNS: Final = (
     Column("SERVICE", shrink=3, least=12, middle=True),
@@ -27,10 +27,12 @@ COLUMNS: Final = (
 LIVE_COLUMNS: Final = (
     *COLUMNS[:5],
     Column("REQ/S", right=True, drop=2),
+    Column("P95", right=True, drop=2),
     *COLUMNS[5:6],
     Column("NOTE", shrink=1, least=12, drop=1),
 )
 _STATE_COLUMN: Final = 1
+_WHERE: Final = 2
 
 
 def table(services: Sequence[Document], screen: Screen, now: datetime, *, header: bool = True) -> list[str]:
@@ -44,19 +46,28 @@ def table(services: Sequence[Document], screen: Screen, now: datetime, *, header
 
 
 def live(
-    services: Sequence[Document], screen: Screen, now: datetime, *, rates: Mapping[str, float]
+    services: Sequence[Document],
+    screen: Screen,
+    now: datetime,
+    *,
+    rates: Mapping[str, float],
+    p95: Mapping[str, float],
 ) -> list[str]:
-    """The lines of `hestia top`. rates: requests a second by service, where known."""
+    """The lines of `hestia top`. rates: requests a second by service, where known. p95: milliseconds."""
     rows = []
     for service in services:
         name, phase, where, queue, busy, due, note, _ = _row(service, screen, now)
-        rate = rates.get(str(service.get("serviceId", "")))
-        rows.append([name, phase, where, queue, busy, "-" if rate is None else _rate(rate), due, note])
+        rate, slow = rates.get(str(service.get("serviceId", ""))), p95.get(str(service.get("serviceId", "")))
+        numbers = ["-" if rate is None else _rate(rate), "-" if slow is None else span(slow)]
+        rows.append([name, phase, where, queue, busy, *numbers, due, note])
 
     def paint(row: int, column: int, cell: str) -> str:
         return screen.toned(cell, phase_of(services[row])) if column == _STATE_COLUMN else cell
 
-    return render(LIVE_COLUMNS, rows, screen, paint=paint)
+    one_place = len({row[_WHERE] for row in rows}) == 1  # what all have in common tells nothing
+    columns = [one for at, one in enumerate(LIVE_COLUMNS) if not (one_place and at == _WHERE)]
+    cells = [[cell for at, cell in enumerate(row) if not (one_place and at == _WHERE)] for row in rows]
+    return render(columns, cells, screen, paint=paint)
 
 
 def _rate(rate: float) -> str:
@@ -103,8 +114,10 @@ def note_of(service: Document, now: datetime) -> str:
             return "in use"
         if external(service):
             return "started by somebody else"
-        used = instant(service.get("lastUsedAt"))
-        return f"idle {countdown((now - used).total_seconds())}" if used else "not used yet"
+        used, began = instant(service.get("lastUsedAt")), instant(service.get("startedAt"))
+        if used is None or (began is not None and used < began):
+            return "not used yet"
+        return f"idle {countdown((now - used).total_seconds())}"
     if phase == "suspect":
         return "not answering"
     if phase == "starting":

@@ -90,14 +90,22 @@ def _tell_request(session: Session, body: bytes, told: Document) -> None:
             session.result(line)
 
 
-def _service(session: Session, client: Client, service: str) -> bool:
+def service_past(client: Client, service: str) -> tuple[Document, list[Document]] | None:
+    """The status of a service and its last events, the newest first; None: there is no such service."""
     path = f"/v1/services/{quote(service, safe='')}"
     status, body = client.call("GET", f"{path}/status", accept=(404,))
     if status == 404:
-        return False
+        return None
     now = is_status(client, body, dict)
     _, page = client.call("GET", f"{path}/events?limit={LAST}")
-    events = is_status(client, page, dict).get("events") or []
+    return now, is_status(client, page, dict).get("events") or []
+
+
+def _service(session: Session, client: Client, service: str) -> bool:
+    told = service_past(client, service)
+    if told is None:
+        return False
+    now, events = told
     if session.json:
         session.result(json.dumps({"status": now, "events": events}, ensure_ascii=False))
     else:

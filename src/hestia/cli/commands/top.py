@@ -7,32 +7,32 @@ import json
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 import click
 
-from hestia.cli import view
+from hestia.cli import story, view
 from hestia.cli.client import Client
 from hestia.cli.command import command
-from hestia.cli.exits import CliError, Document, ExitCode
+from hestia.cli.commands.explain import service_past
+from hestia.cli.exits import CliError, ExitCode
 from hestia.cli.live import Live
-from hestia.cli.parameters import is_status
 from hestia.cli.screen import Screen, look
 from hestia.cli.session import Example, Session, client_options, current
-from hestia.cli.text import cut_end, duration, plain
+from hestia.cli.text import duration, plain, wrapped
+from hestia.cli.top.board import Board, Text, Wish
+from hestia.cli.top.page import HELP, page
+from hestia.cli.top.seen import Seen
 
 INTERVAL: Final = 1.0  # seconds between looks
-HEIGHT_LEAST: Final = 5
-_SHOWN_FIRST: Final = ("failed", "starting", "draining", "stopping", "suspect", "hot", "cold")
+LOG_LINES: Final = 500
 
 
 @command(
     "top",
     examples=(
-        Example("hestia top", "until q or Ctrl-C"),
+        Example("hestia top", "until q or Ctrl-C; ? tells the keys"),
         Example("hestia top --once", "the same table, once"),
         Example("hestia top --json", "GET /v1/services, once"),
     ),
@@ -40,7 +40,7 @@ _SHOWN_FIRST: Final = ("failed", "starting", "draining", "stopping", "suspect", 
 @click.option("--once", is_flag=True, help="Print it once, as where there is no terminal.")
 @client_options
 def top(once: bool) -> None:
-    """Watch the services: what runs is above, what sleeps below. q ends."""
+    """Watch the services, start and stop them: what runs is above, what sleeps below. q ends."""
     session = current()
     client = session.client()
     if session.json:
@@ -51,77 +51,118 @@ def top(once: bool) -> None:
         for line in view.table(seen.ordered(), session.out, datetime.now(UTC)):
             session.result(line)
         return
-    _watch(session, client)
+    quiet = dataclasses.replace(session, verbose=0)  # a trace would be drawn into the picture
+    _Watch(quiet, quiet.client()).run()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Seen:
-    """What the gateway said at one moment. answers: responses so far by service; empty where unknown."""
+class _Watch:
+    """The table on a terminal, from the first look to the last key."""
 
-    at: float
-    services: list[Document]
-    answers: Mapping[str, float]
+    def __init__(self, session: Session, client: Client) -> None:
+        self._session = session
+        self._client = client
+        self._board = Board()
+        self._rates: dict[str, float] = {}
+        self._trouble = ""
+        self._seen = Seen.ask(client, count=True)
+        self._take(self._seen)
 
-    @classmethod
-    def ask(cls, client: Client, *, count: bool = False) -> Seen:
-        """Raises CliError. count: ask for the numbers too."""
-        services = is_status(client, client.services(), list)
-        answers = _answers(client) if count else {}
-        return cls(time.monotonic(), services, answers)
+    def run(self) -> None:
+        """Draw until q. Raises CliError where the gateway refuses; that it is away is shown."""
+        due = time.monotonic() + INTERVAL
+        with Live() as live:
+            while True:
+                screen = look(sys.stdout, self._session.environment, color=self._session.color)
+                self._draw(live, screen)
+                key = live.key(max(due - time.monotonic(), 0.0))
+                wish = self._board.press(key) if key else Wish.NOTHING
+                if wish is Wish.QUIT:
+                    return
+                if wish is not Wish.NOTHING:
+                    self._grant(wish, screen)
+                if wish in (Wish.START, Wish.STOP) or time.monotonic() >= due:
+                    self._look()
+                    self._read_again(screen)
+                    due = time.monotonic() + INTERVAL
 
-    def ordered(self) -> list[Document]:
-        """What needs a look first; among equals as configured."""
-        rank = {phase: at for at, phase in enumerate(_SHOWN_FIRST)}
-        return sorted(self.services, key=lambda one: rank.get(view.phase_of(one), 0))
+    def _draw(self, live: Live, screen: Screen) -> None:
+        height = _height()
+        now = datetime.now(UTC)
+        live.draw(page(self._board, self._seen, self._rates, screen, height, self._trouble, now), height)
 
-    def rates(self, before: Seen) -> dict[str, float]:
-        """Requests a second since an earlier look. A gateway that began anew has counted nothing yet."""
-        apart = max(self.at - before.at, 0.001)
-        return {
-            name: max(count - before.answers.get(name, 0.0), 0.0) / apart
-            for name, count in self.answers.items()
-            if before.answers
-        }
+    def _look(self) -> None:
+        try:
+            now = Seen.ask(self._client, count=True)
+        except CliError as exc:
+            if exc.exit_code is not ExitCode.UNREACHABLE:
+                raise
+            self._trouble = f"not reachable, last seen {duration(time.monotonic() - self._seen.at)} ago"
+            return
+        self._trouble = ""
+        if now.at - self._seen.at > INTERVAL / 2:
+            self._rates = now.rates(self._seen)
+        else:  # too soon to tell a rate: count on from the look before
+            now = dataclasses.replace(now, at=self._seen.at, answers=self._seen.answers)
+        self._take(now)
+
+    def _take(self, seen: Seen) -> None:
+        self._seen = seen
+        self._board.services = seen.ordered()
+        self._board.settle()
+
+    def _grant(self, wish: Wish, screen: Screen) -> None:
+        """Do what a key asks for; what comes of it is shown, also a refusal."""
+        name = self._board.chosen
+        try:
+            if wish is Wish.START:
+                self._board.say(self._start(name))
+            elif wish is Wish.STOP:
+                self._client.act(name, "stop")
+                self._board.say(f"{name} is told to stop.")
+            elif wish is Wish.HELP:
+                lines = _fitted(HELP, screen, indent=16)
+                self._board.text = Text("The keys of hestia top", lines, wish)
+            else:
+                lines = self._text(wish, name, screen)
+                title = (
+                    f"{plain(name)}: output" if wish is Wish.LOGS else f"{plain(name)}: why, and what next"
+                )
+                self._board.text = Text(title, lines, wish, at_end=wish is Wish.LOGS)
+        except CliError as exc:
+            self._board.say(" ".join([exc.detail.splitlines()[0], *exc.remedy]), failed=True)
+
+    def _start(self, name: str) -> str:
+        code, body = self._client.act(name, "start")
+        phase = view.phase_of(json.loads(body))
+        return f"{name} is {phase} already." if code == 409 else f"{name} is told to start."
+
+    def _text(self, wish: Wish, name: str, screen: Screen) -> list[str]:
+        if wish is Wish.LOGS:
+            found = self._client.log_lines(name, follow=False, tail=LOG_LINES, instance="")
+            lines = [plain(line.rstrip(b"\r\n").decode("utf-8", "replace")) for line in found]
+            return _fitted(
+                lines or ["(nothing is kept: not started yet, or its engine keeps no output)"], screen
+            )
+        told = service_past(self._client, name)
+        if told is None:
+            return [f'There is no service "{plain(name)}" any more.']
+        bare = dataclasses.replace(screen, colour=False, width=None)  # a line is wrapped, not cut
+        return _fitted(list(story.service_lines(*told, bare, datetime.now(UTC))), screen, indent=9)
+
+    def _read_again(self, screen: Screen) -> None:
+        """A text that changes is fetched anew; while nothing answers, what was read stays."""
+        text = self._board.text
+        if text is None or text.again is Wish.HELP or self._trouble:
+            return
+        try:
+            text.lines = self._text(text.again, self._board.chosen, screen)
+        except CliError as exc:
+            self._board.say(exc.detail.splitlines()[0], failed=True)
 
 
-def _answers(client: Client) -> dict[str, float]:
-    """Responses of each service so far; nothing where an older gateway does not count."""
-    try:
-        found = json.loads(client.call("GET", "/v1/metrics")[1])
-    except (CliError, ValueError):
-        return {}
-    services = found.get("services") if isinstance(found, dict) else None
-    return (
-        {str(name): _responses(one) for name, one in services.items()} if isinstance(services, dict) else {}
-    )
-
-
-def _responses(numbers: Document) -> float:
-    counters = numbers.get("counters", {})
-    return sum(float(one["count"]) for key, one in counters.items() if key.startswith("responses_total"))
-
-
-def _watch(session: Session, client: Client) -> None:
-    """Draw until q. Raises CliError when the gateway cannot be reached at first; later that is shown."""
-    seen = Seen.ask(client, count=True)
-    rates: dict[str, float] = {}
-    trouble = ""
-    with Live() as page:
-        while True:
-            screen = look(sys.stdout, session.environment, color=session.color)
-            height = _height()
-            page.draw(_page(seen, rates, screen, height, trouble), height)
-            key = page.key(INTERVAL)
-            if key in ("q", "Q"):
-                return
-            try:
-                now = Seen.ask(client, count=True)
-            except CliError as exc:
-                if exc.exit_code is not ExitCode.UNREACHABLE:
-                    raise
-                trouble = f"not reachable, last seen {duration(time.monotonic() - seen.at)} ago"
-                continue
-            trouble, rates, seen = "", now.rates(seen) if now.at - seen.at > INTERVAL / 2 else rates, now
+def _fitted(lines: list[str] | tuple[str, ...], screen: Screen, *, indent: int = 2) -> list[str]:
+    width = screen.width or 80
+    return [part for line in lines for part in wrapped(line, width, indent=indent)]
 
 
 def _height() -> int:
@@ -129,27 +170,3 @@ def _height() -> int:
         return os.get_terminal_size(sys.stdout.fileno()).lines
     except OSError:
         return 24
-
-
-def _page(seen: Seen, rates: Mapping[str, float], screen: Screen, height: int, trouble: str) -> list[str]:
-    """The lines of the whole screen: what there is in all, the table, what the keys do."""
-    width = screen.width or 80
-    if height < HEIGHT_LEAST:
-        return [cut_end("This window is too low: 5 lines at least. q quits", width, ellipsis=screen.ellipsis)]
-    phases = Counter(view.phase_of(one) for one in seen.services)
-    words = [f"{phases[one]} {one}" for one in _SHOWN_FIRST if phases[one] and one != "cold"]
-    head = (
-        f"{len(seen.services)} services: {', '.join(words) or 'all cold'}   {sum(rates.values()):.0f} req/s"
-    )
-    lines = view.live(seen.ordered(), screen, datetime.now(UTC), rates=rates)
-    room = height - 2
-    if len(lines) > room:
-        left = len(lines) - room + 1
-        lines = [*lines[: room - 1], f"... {left} more: hestia status"]
-    lines += [""] * (room - len(lines))
-    foot = plain(trouble) or "q quit"
-    return [
-        screen.painted(cut_end(head, width, ellipsis=screen.ellipsis), "1"),
-        *lines,
-        screen.painted(cut_end(foot, width, ellipsis=screen.ellipsis), "31" if trouble else "2"),
-    ]
