@@ -10,7 +10,7 @@ import pytest
 
 from hestia.config import ConfigProblems, Problem
 from hestia.core.errors import ConfigError
-from hestia.core.model import ServiceId, ServiceSettings
+from hestia.core.model import InstanceId, ServiceId, ServiceSettings
 from hestia.core.reconfigure import GRACE, SPREAD
 from hestia.core.records import OUTDATED_IDLE
 from tests.fakes import upstream as step
@@ -393,3 +393,22 @@ async def test_a_waiter_served_by_the_reload_leaves_nothing_of_the_old_settings_
     assert upstream.requests[-1].get("host") == b"new.example"
     await first.send(b"x")
     assert (await first.response()).status == 200
+
+
+async def test_t_dr_04_an_instance_that_is_taken_out_while_hot_is_told_to_be_cold(
+    raw: MakeUpstream, gateway: MakeGateway, connect: MakeClient
+) -> None:
+    """Its record is gone when its last change of state is written down."""
+    upstream = await raw([step.repeat(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew")])
+    before = service("a", upstream.url)
+    gw = await gateway(before)
+    client = await connect(gw)
+    assert (await client.ask("GET", A + "/x")).status == 200
+    (one,) = gw.hestia.gateway.world.service(ServiceId("a")).settings.instances
+    renamed = replace(before, instances=(replace(one, id=InstanceId("b")),))
+    await gw.reload(renamed)
+    assert (await client.ask("GET", A + "/x")).status == 200
+    told = await gw.hestia.gateway.status(ServiceId("a"))
+    assert [each.id for each in told.instances] == ["b"]
+    events = await gw.hestia._store.events(service="a", instance="a")
+    assert events[0].row.after == "cold"

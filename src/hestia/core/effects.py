@@ -221,7 +221,10 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """A transition happened: exactly one per change of state (INV-9). lasted: seconds before it."""
+    """A transition happened: exactly one per change of state (INV-9). lasted: seconds before it.
+
+    handle, stuck: of the record then; when this is performed the record may be gone (a reload took it out).
+    """
 
     key: InstanceKey
     event: str
@@ -234,6 +237,8 @@ class Moved:
     error: HestiaError | None = None
     forced: bool = False
     open_leases: int = 0
+    handle: Handle | None = None
+    stuck: bool = False
 
 
 Effect = (

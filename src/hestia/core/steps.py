@@ -237,6 +237,8 @@ class Steps:
                     error=moved.error if crashed or moved.failed or moved.stuck else None,
                     forced=isinstance(event, lc.StopRequested) and event.force,
                     open_leases=slot.use.open if slot.use is not None else 0,
+                    handle=moved.handle,
+                    stuck=moved.stuck,
                 )
             )
         if crashed and changed and Do.COUNT_FAILURE not in things:

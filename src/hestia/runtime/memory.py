@@ -24,9 +24,9 @@ Fact = Mapping[str, object]
 Place = tuple[ServiceId, InstanceId]
 
 
-def keep_move(store: Store, moved: Moved, *, stuck: bool) -> bool:
+def keep_move(store: Store, moved: Moved) -> bool:
     """Store what a transition means to the next gateway. Whether the generation is over."""
-    if moved.after in (State.COLD, State.FAILED) and not stuck:
+    if moved.after in (State.COLD, State.FAILED) and not moved.stuck:
         store.closed(moved.key, moved.cause)
         return True
     if moved.event not in ("AdoptionDecided", "AdoptionUnknown"):  # until it is found, what was, counts

@@ -391,9 +391,8 @@ class Performer:
         place = (key.service, key.instance)
         if moved.after is State.HOT and moved.before is State.STARTING and moved.cause != "adopted":
             self._remember_start(place, self.starts.get(place))
-        slot = self._world.slot(*place)
-        if slot.record.handle:
-            self.handles[place] = slot.record.handle
+        if moved.handle:
+            self.handles[place] = moved.handle
         data: dict[str, object] = {}
         if moved.error is not None:
             data = {"code": moved.error.code, "detail": moved.error.detail}
@@ -412,7 +411,7 @@ class Performer:
             lasted=moved.lasted,
             data={**data, "open_leases": moved.open_leases, "forced": moved.forced},
         )
-        if keep_move(self._store, moved, stuck=slot.record.stuck):
+        if keep_move(self._store, moved):
             self._used.pop(key, None)
         self._write(row)
         self.changed.set()

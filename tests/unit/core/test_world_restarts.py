@@ -61,10 +61,10 @@ class StoredRuntime(PaperRuntime):
             case fx.KeepBackoff(service, instance, backoff, error):
                 fact = fact_of(backoff, error, now=self.now, wall=time.time())
                 self.store.fact("backoff", name_of((service, instance)), fact)
-            case fx.Moved(key=key):
-                keep_move(self.store, effect, stuck=self.slot(key.instance, key.service).record.stuck)
+            case fx.Moved():
+                keep_move(self.store, effect)
                 if effect.before == State.FAILED and effect.after == State.COLD:
-                    self._confirmed_gone(key)  # a person gave it up
+                    self._confirmed_gone(effect.key)  # a person gave it up
 
     def _event(self, kind: type[lc.Event], key: InstanceKey, **data: object) -> None:
         if kind in (lc.HandleMade, lc.EngineStarted) and not data.get("external"):

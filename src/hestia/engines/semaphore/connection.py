@@ -169,12 +169,15 @@ class Connection:
 
         http = self._client()
         try:
-            response = await http.request(
-                method,
-                f"{self.base}/api{path}",
-                json=body,
-                headers={"Accept": "application/json", **headers},
-            )
+            async with asyncio.timeout(self.server.timeout):  # httpx's limit is for each read
+                response = await http.request(
+                    method,
+                    f"{self.base}/api{path}",
+                    json=body,
+                    headers={"Accept": "application/json", **headers},
+                )
+        except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout) as exc:
+            raise self._unreachable(exc, sent=may_act, late=True) from exc
         except (
             httpx.ConnectError,
             httpx.ConnectTimeout,
