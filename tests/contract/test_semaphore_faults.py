@@ -195,7 +195,7 @@ async def test_en63_a_task_that_a_restarted_server_forgot_is_lost_after_its_limi
     held = Held()
     machine.server.plays["start"] = held
     async with asyncio.TaskGroup() as group:
-        began = group.create_task(failing(engine, machine, task_timeout=1.5))
+        began = group.create_task(failing(engine, machine, task_timeout=6))
         await eventually(lambda: len(held.runs) == 1, "the task to run")
         await machine.server.restart()
     error = began.result()

@@ -70,15 +70,17 @@ class Listener:
         if self._server is None or self._task is None:
             return
         server, self._server = self._server, None
+        listening = self._socket
         self._socket = self._bind(self.port)  # before the old one closes: nobody gets the port in between
-        for connection in list(server.server_state.connections):
-            connection.transport.abort()
+        # asyncio of Python 3.11 loses what it is about to accept when the listening socket closes
+        asyncio.get_running_loop().remove_reader(listening)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         server.ending.set()
+        while not self._task.done():  # uvicorn waits for all, and does not end what is accepted meanwhile
+            _abort(server)
+            await asyncio.wait([self._task], timeout=0.02)
         await self._task
-        for _ in range(3):  # one that was just being accepted is made later, and has nobody else to end it
-            await asyncio.sleep(0)
-            for connection in list(server.server_state.connections):
-                connection.transport.abort()
 
     async def close(self) -> None:
         """Give the port back."""
@@ -91,6 +93,11 @@ class Listener:
             transport = connection.transport
             if transport.get_extra_info("peername") == client:
                 transport.abort()
+
+
+def _abort(server: _Server) -> None:
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
 
 
 def _config(app: ASGIApp) -> uvicorn.Config:

@@ -7,6 +7,7 @@ done with a task that reaches one of them. What its end means is for `start` and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -118,7 +119,8 @@ class Follow:
         while not task.is_over:
             self._say(task)
             if task.status == "waiting_confirmation":
-                await self._end(task, force=True)
+                with contextlib.suppress(EngineUnavailable):  # it waits on; what is said of it is the same
+                    await end_task(self._tasks, task, force=True)
                 raise self._wants_a_person(task)
             is_waiting = task.status in WAITING
             if not is_waiting and ran_since is None:
@@ -170,11 +172,14 @@ class Follow:
 
     async def _too_long(self, task: Task, *, is_waiting: bool) -> HestiaError:
         """Tell it to stop and say why. What ran nowhere any more is lost: its server forgot it (EN-63)."""
-        ended = await self._end(task)
-        if ended is None:
+        try:
+            ended = await end_task(self._tasks, task)
+        except EngineUnavailable as trouble:
             return EngineUnavailable(
-                f"Semaphore's task {task.id} does not end, and the server does not answer.",
+                f"Semaphore's task {task.id} is {task.status} for longer than semaphore_task_timeout allows, "
+                f"and cannot be ended: {trouble.detail}",
                 sent=True,
+                remedy=trouble.remedy,
                 cause="timeout",
             )
         if is_waiting:
@@ -209,17 +214,6 @@ class Follow:
             tail=self.tail(task),
         )
 
-    async def _end(self, task: Task, *, force: bool = False) -> Task | None:
-        """Tell it to stop; the task when it is over, or sure never to run. None: nobody can say.
-
-        A waiting task is never forced, since it would run all the same, and a finished one never stopped,
-        since that would change its result (EN-64).
-        """
-        try:
-            return await end_task(self._tasks, task, force=force)
-        except EngineUnavailable:
-            return None
-
     # -- output ------------------------------------------------------------------------------------
 
     async def _take_output(self, task: Task, *, patient: bool) -> None:
@@ -239,6 +233,9 @@ class Follow:
 
 async def end_task(tasks: Tasks, task: Task, *, force: bool = False) -> Task:
     """Tell a task to stop and wait until it is over, or until it is sure never to run.
+
+    A waiting task is never forced, since it would run all the same, and a finished one never stopped, since
+    that would change its result (EN-64).
 
     Raises EngineUnavailable: the server does not answer, or does not end it.
     """
