@@ -503,6 +503,29 @@ async def test_a_web_page_instead_of_json_is_a_wrong_path(machine: SemaphoreMach
     await engine.aclose()
 
 
+async def test_an_answer_without_end_is_refused_with_its_limit(
+    engine: SemaphoreEngine, machine: SemaphoreMachine
+) -> None:
+    fault = machine.server.faults.add(Fault(Kind.ENDLESS, "GET", r"/templates$", times=None))
+    error = await failing(engine, machine)
+    assert isinstance(error, EngineRefused)
+    assert "/templates with more than 16 MiB" in error.detail
+    assert "semaphore_base_url" in error.remedy
+    machine.server.faults.lift(fault)
+    started = await start(engine, machine)
+    await engine.stop(started.handle, grace=GRACE)
+
+
+async def test_output_that_is_too_long_to_be_read_is_said_once_and_fails_nothing(
+    engine: SemaphoreEngine, machine: SemaphoreMachine
+) -> None:
+    machine.server.faults.add(Fault(Kind.ENDLESS, "GET", r"/output$", times=None))
+    report = RecordingReport()
+    started = await start(engine, machine, report)
+    assert len([line for line in report.lines if "more than 16 MiB" in line]) == 1
+    await engine.stop(started.handle, grace=GRACE)
+
+
 async def test_nobody_at_the_address_is_unavailable_and_nothing_was_sent(
     engine: SemaphoreEngine, machine: SemaphoreMachine
 ) -> None:

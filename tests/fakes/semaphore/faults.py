@@ -15,7 +15,8 @@ class Kind(StrEnum):
 
     DROP_CALL: the connection is cut and nothing is done; DROP_REPLY: it is done, then cut. HOLD_CALL,
     HOLD_REPLY: the same, but held until the fault is released, and then as usual. HTML: the web page with
-    status 200. UNAUTHORIZED: as with an expired token. STATUS: any other, without a body.
+    status 200. ENDLESS: JSON that begins and does not end. UNAUTHORIZED: as with an expired token. STATUS:
+    any other, without a body.
     """
 
     DROP_CALL = "drop_call"
@@ -23,6 +24,7 @@ class Kind(StrEnum):
     HOLD_CALL = "hold_call"
     HOLD_REPLY = "hold_reply"
     HTML = "html"
+    ENDLESS = "endless"
     UNAUTHORIZED = "unauthorized"
     STATUS = "status"
 

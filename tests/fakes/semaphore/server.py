@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final, Self
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -243,11 +244,20 @@ class Semaphore:
             await self.streams.serve(socket, user)
 
 
+async def _spaces() -> AsyncIterator[bytes]:
+    """Until the client leaves."""
+    while True:
+        yield b" " * 2**16
+        await asyncio.sleep(0)
+
+
 def _faulty(fault: Fault) -> Response | None:
     """The answer of a fault that is nothing but an answer."""
     match fault.kind:
         case Kind.HTML:
             return HTMLResponse(HTML)
+        case Kind.ENDLESS:
+            return StreamingResponse(_spaces(), media_type="application/json")
         case Kind.UNAUTHORIZED:
             return done(401)
         case Kind.STATUS:

@@ -1,7 +1,7 @@
 """One server: calls with credentials, and the words for everything that may go wrong on the way.
 
-Owns login and its repetition when a session has expired, time limits, and the recognition of answers that
-are no Semaphore's. What an answer means is for the families. Source: semaphore-api.md 1 and 2.
+Owns login and its repetition when a session has expired, the limits of time and size, and the recognition of
+answers that are no Semaphore's. What an answer means is for the families. Source: semaphore-api.md 1 and 2.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BUSY: Final = frozenset({429, 503})  # nothing was done
 _COOKIE: Final = "semaphore"
+ANSWER_MAX: Final = 16 * 2**20  # bytes; the longest is the output of a task, about 200 for each of its lines
 TOKEN_REMEDY: Final = (
     "make a token in Semaphore (your user, API tokens) and set semaphore_api_key, or SEMAPHORE_API_KEY"
 )
@@ -59,6 +60,15 @@ class Answer:
     @property
     def _is_list(self) -> bool:
         return isinstance(self.body, list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A response of HTTP. cookie: of the session, or ""."""
+
+    status: int
+    content: bytes
+    cookie: str
 
 
 class Connection:
@@ -103,14 +113,14 @@ class Connection:
     async def ping(self) -> None:
         """Return when Semaphore answers there; asks as nobody. Raises EngineUnavailable, EngineRefused."""
         response = await self._exchange("GET", "/ping", None, {}, may_act=False)
-        if response.status_code >= 500:
+        if response.status >= 500:
             raise EngineUnavailable(
-                f"Semaphore at {self.base} is not ready (HTTP {response.status_code}).",
+                f"Semaphore at {self.base} is not ready (HTTP {response.status}).",
                 sent=False,
                 remedy="see Semaphore's own log, or that of the proxy before it",
             )
-        if response.text.strip() != "pong":
-            raise self._no_semaphore(f"HTTP {response.status_code} and no pong")
+        if response.content.strip() != b"pong":
+            raise self._no_semaphore(f"HTTP {response.status} and no pong")
 
     async def credentials(self) -> dict[str, str]:
         """Fields that say who asks; logs in where a name and a password are given. Raises as `call`."""
@@ -135,47 +145,46 @@ class Connection:
                 return
             login = {"auth": self.server.username, "password": self.server.password}
             response = await self._exchange("POST", "/auth/login", login, {}, may_act=False)
-            cookie = response.cookies.get(_COOKIE)
-            if response.status_code >= 500:
+            if response.status >= 500:
                 raise EngineUnavailable(
-                    f"Semaphore at {self.base} cannot log anybody in (HTTP {response.status_code}).",
+                    f"Semaphore at {self.base} cannot log anybody in (HTTP {response.status}).",
                     sent=False,
                     remedy="see Semaphore's own log",
                 )
-            if response.status_code >= 300 or not cookie:
+            if response.status >= 300 or not response.cookie:
                 raise EngineRefused(
                     f"Semaphore at {self.base} refuses the login of {self.server.username!r} "
-                    f"(HTTP {response.status_code}).",
+                    f"(HTTP {response.status}).",
                     permanent=True,
                     remedy="correct semaphore_username and semaphore_password, or use semaphore_api_key",
                 )
-            self._cookie = cookie
+            self._cookie = response.cookie
 
     async def _send(self, method: str, path: str, body: object, headers: dict[str, str]) -> Answer:
         response = await self._exchange(method, path, body, headers, may_act=method == "POST")
         text = response.content
-        if not text or response.status_code >= 400:
-            return Answer(response.status_code, _json_or_none(text))
+        if not text or response.status >= 400:
+            return Answer(response.status, _json_or_none(text))
         try:
-            return Answer(response.status_code, json.loads(text))
-        except ValueError:
+            return Answer(response.status, json.loads(text))
+        except (ValueError, RecursionError):
             raise self._no_semaphore(f"an answer that is no JSON ({len(text)} bytes)") from None
 
     async def _exchange(
         self, method: str, path: str, body: object, headers: dict[str, str], *, may_act: bool
-    ) -> httpx.Response:
+    ) -> _Received:
         """The response. may_act: the call changes something, so a lost answer leaves it open whether."""
         import httpx
 
-        http = self._client()
+        fields = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
+        asked = f"{method} /api{path.partition('?')[0]}"
+        http, url = self._client(), f"{self.base}/api{path}"
         try:
-            async with asyncio.timeout(self.server.timeout):  # httpx's limit is for each read
-                response = await http.request(
-                    method,
-                    f"{self.base}/api{path}",
-                    json=body,
-                    headers={"Accept": "application/json", **headers},
-                )
+            async with (
+                asyncio.timeout(self.server.timeout),  # httpx's limit is for each read
+                http.stream(method, url, json=body, headers=fields) as response,
+            ):
+                content = await self._whole(response, asked)
         except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout) as exc:
             raise self._unreachable(exc, sent=may_act, late=True) from exc
         except (
@@ -196,7 +205,22 @@ class Connection:
             )
         if response.status_code < 400 and "html" in response.headers.get("content-type", ""):
             raise self._no_semaphore("a web page instead of JSON")
-        return response
+        return _Received(response.status_code, content, response.cookies.get(_COOKIE) or "")
+
+    async def _whole(self, response: httpx.Response, asked: str) -> bytes:
+        """The body, as it came. Raises EngineRefused: it is too long."""
+        content = bytearray()
+        async for piece in response.aiter_raw():
+            content += piece
+            if len(content) > ANSWER_MAX:
+                raise EngineRefused(
+                    f"Semaphore at {self.base} answers {asked} with more than {ANSWER_MAX // 2**20} MiB, "
+                    "which is not read.",
+                    permanent=True,
+                    remedy="see that semaphore_base_url leads to Semaphore itself, and that its playbooks do "
+                    "not write that much",
+                )
+        return bytes(content)
 
     def _client(self) -> httpx.AsyncClient:
         import httpx
@@ -246,7 +270,7 @@ def tls_context() -> ssl.SSLContext:
 def _json_or_none(text: bytes) -> Any:  # Any: see `Answer`
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

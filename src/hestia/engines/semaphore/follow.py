@@ -62,6 +62,7 @@ class Follow:
         self._seen = seen
         self._nudge = asyncio.Event()
         self._hears = False  # whether events come
+        self._unread = ""  # why the output could not be read, once it has been told
         self._behind = False  # they just began to come: nobody told what was before
 
     async def to_its_end(self, task: Task) -> Task:
@@ -148,7 +149,7 @@ class Follow:
             now = await self._tasks.get(task.id)
             if now is not None and (self._behind or not self._hears):
                 self._behind = False
-                self._output.merge(task.id, await self._tasks.output(task.id), self._line)
+                await self._read_output(task)
         except EngineUnavailable as trouble:
             self._stage(
                 f"semaphore: task {task.id} {task.status}, and the server does not answer: {trouble.detail}"
@@ -219,12 +220,24 @@ class Follow:
     async def _take_output(self, task: Task, *, patient: bool) -> None:
         """All its lines. patient: the last ones are worth waiting for, being the reason of a failure."""
         try:
-            self._output.merge(task.id, await self._tasks.output(task.id), self._line)
+            await self._read_output(task)
             if patient:
                 await asyncio.sleep(LATE)
-                self._output.merge(task.id, await self._tasks.output(task.id), self._line)
-        except EngineError:
+                await self._read_output(task)
+        except EngineUnavailable:
             return  # what events brought is there
+
+    async def _read_output(self, task: Task) -> None:
+        """Take in what the server has. One that is not shown, or too long, is told and costs nothing else.
+
+        Raises EngineUnavailable.
+        """
+        try:
+            self._output.merge(task.id, await self._tasks.output(task.id), self._line)
+        except EngineRefused as refused:
+            if refused.detail != self._unread:
+                self._unread = refused.detail
+                self._line(f"hestia: {refused.detail}")
 
     def tail(self, task: Task) -> tuple[str, ...]:
         """The last lines of its output, for an error."""

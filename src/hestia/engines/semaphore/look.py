@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from hestia.core.ports import Presence
@@ -32,9 +33,13 @@ async def _ask(url: str) -> tuple[Presence, str]:
 
     verify = tls_context() if url.lower().startswith("https") else False
     try:
-        async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=verify) as client:
-            status = (await client.get(url)).status_code
-    except httpx.TimeoutException:
+        async with (
+            asyncio.timeout(_TIMEOUT),
+            httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=verify) as client,
+            client.stream("GET", url) as answer,  # its body says nothing, and may be without end
+        ):
+            status = answer.status_code
+    except (TimeoutError, httpx.TimeoutException):
         return Presence.UNKNOWN, f"{url} did not answer within {_TIMEOUT:g} s"
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         return Presence.UNKNOWN, f"{url}: {exc or type(exc).__name__}"
