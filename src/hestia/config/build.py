@@ -121,7 +121,8 @@ class Builder:
         if engine is None:
             return
         several = given.get("instances")
-        if several is None:
+        picks_port = holds_port(engine[1]) and "base_url" not in given  # another program of that name
+        if several is None and not picks_port:
             keys = self._with_defaults(service, keys)
         name, options = self._default_engine(service, keys) if engine_node is None else engine
         if self._semaphore.asked_for(path, keys, given):
@@ -318,6 +319,11 @@ class Builder:
             node = nodes.get(key)
             if node is not None and uses_port_mark(text):
                 check_mark(self._checker, node, f"{path}.{key}", engine, told=told)
+        if told and not uses_port_mark(base_url, health) and (node := nodes.get("base_url")) is not None:
+            self.warnings.append(
+                f"{path}.base_url: {node.quoted(repr(base_url))} is a fixed address, and the program is told a free "
+                f"port; write {PORT_MARK} here too, or leave base_url out"
+            )
 
     def _note_sources(self, path: str, given: Mapping[str, Node]) -> None:
         for key, node in given.items():

@@ -23,6 +23,22 @@ def test_a_port_mark_in_the_programs_environment_counts_too(loader: Loader) -> N
     assert chat.instances[0].base_url == "http://127.0.0.1:{port}"
 
 
+def test_a_service_that_is_named_like_a_known_one_keeps_its_own_program_and_port(loader: Loader) -> None:
+    (own,) = loader(f"services: {{ollama: {{{PROCESS}}}}}\n").services.values()
+    assert (own.instances[0].base_url, own.instances[0].health_url) == ("http://127.0.0.1:{port}", "")
+    fixed = "services: {ollama: {engine: {type: process, command: [ollama, serve]}}}\n"
+    (known,) = loader(fixed).services.values()
+    assert known.instances[0].base_url == "http://localhost:11434"
+    assert known.instances[0].health_url == "http://localhost:11434/api/tags"
+
+
+def test_a_fixed_address_beside_a_program_that_is_told_a_free_port_is_a_warning(loader: Loader) -> None:
+    (warning,) = loader(f"services: {{chat: {{base_url: 'http://a:1', {PROCESS}}}}}\n").warnings
+    assert "services.chat.base_url: 'http://a:1' is a fixed address" in warning
+    assert "leave base_url out" in warning
+    assert loader(f"services: {{chat: {{base_url: 'http://a:{{port}}', {PROCESS}}}}}\n").warnings == ()
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
