@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+from hestia.strategies import files
 from tests.e2e.cli import PATIENCE, PROGRAM, Caller, Ran, environment
 
 BROKEN = "prot: 1\nservices:\n  chat:\n    base_url: localhost:9000\n"
@@ -61,6 +62,19 @@ def test_cl20_check_prints_every_mistake_with_its_line_and_ends_with_1(hestia: C
         "2 errors\n",
         "",
     )
+
+
+def test_check_says_which_strategy_file_keeps_everybody_waiting(
+    hestia: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "TRIAL_LIMIT", 2.0)
+    Path("strategies").mkdir()
+    write("while True: pass", "strategies/endless.py")
+    write("services: {a: {base_url: 'http://a:1'}}")
+    ran = hestia("config", "check")
+    assert ran.code == 0
+    assert ran.err.count("strategies/endless.py takes long; it may take 2 s") == 1
+    assert "takes long" not in hestia("config", "check", "--quiet").err
 
 
 def test_check_as_json_has_the_parts_of_every_mistake(hestia: Caller) -> None:

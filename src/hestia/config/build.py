@@ -321,8 +321,8 @@ class Builder:
                 check_mark(self._checker, node, f"{path}.{key}", engine, told=told)
         if told and not uses_port_mark(base_url, health) and (node := nodes.get("base_url")) is not None:
             self.warnings.append(
-                f"{path}.base_url: {node.quoted(repr(base_url))} is a fixed address, and the program is told a free "
-                f"port; write {PORT_MARK} here too, or leave base_url out"
+                f"{path}.base_url: {node.quoted(repr(base_url))} is a fixed address, and the program is told "
+                f"a free port; write {PORT_MARK} here too, or leave base_url out"
             )
 
     def _note_sources(self, path: str, given: Mapping[str, Node]) -> None:

@@ -6,21 +6,26 @@ a process of its own, so that one that never ends, or ends the process, does tha
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import IO, Final
 
 from hestia.core.strategy import Failed, Loaded, StrategyPlugin
 
-TRIAL_LIMIT: Final = 10.0  # seconds for importing one file
+TRIAL_LIMIT: Final = 5.0  # seconds for importing one file
+_BEGIN_LIMIT: Final = 30.0  # seconds until its process has begun, on a busy machine
 FUNCTION: Final = "register_strategy"
+_LAST_WORDS: Final = 1.0  # seconds for reading the rest of what a process said
 _PACKAGE: Final = "hestia_own_strategies"
 _TRACE_MAX: Final = 4000  # characters
 
@@ -52,6 +57,7 @@ class Files:
     """Loads the files of a folder, each only when its text has changed."""
 
     def __init__(self, misfit: Callable[[object], str]) -> None:
+        self.under_way: Path | None = None  # the file that is being imported, for those who wait
         self._misfit = misfit
         self._known: dict[Path, _Tried] = {}
 
@@ -85,13 +91,16 @@ class Files:
         return known
 
     def _try(self, path: Path, source: bytes, stamp: str) -> _Tried:
-        failed = _trial(path)
-        if failed is not None:
-            return _Tried(stamp, failed=failed)
+        self.under_way = path
         try:
+            failed = _trial(path)
+            if failed is not None:
+                return _Tried(stamp, failed=failed)
             return _Tried(stamp, found=run(path, source, self._misfit))
         except (Exception, SystemExit) as exc:  # boundary: somebody's file
             return _Tried(stamp, failed=_failed(path, f"{type(exc).__name__}: {exc}", trace_of(exc)))
+        finally:
+            self.under_way = None
 
 
 def own_files(folder: str) -> list[Path]:
@@ -127,25 +136,55 @@ def trace_of(exc: BaseException) -> str:
 
 
 def _trial(path: Path) -> Failed | None:
-    """Import the file in a process of its own; what went wrong."""
-    command = [sys.executable, "-m", "hestia.strategies.trial", str(path)]
-    try:
-        done = subprocess.run(  # blocks a worker thread, never the loop
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # whatever it prints, and that may be without end
-            stderr=subprocess.PIPE,
-            timeout=TRIAL_LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        text = f"importing it did not end within {TRIAL_LIMIT:g} s, so it was not loaded; look for a loop"
-        return _failed(path, text, "")
-    if done.returncode == 0:
+    """Import the file in a process of its own; what went wrong. Blocks a worker thread, never the loop."""
+    command = [sys.executable, "-m", "hestia.strategies.trial", str(path), f"{TRIAL_LIMIT:g}"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,  # whatever it prints, and that may be without end
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # what it starts itself ends with it
+    ) as process:
+        said = _Said(process.stderr)
+        try:
+            status = process.wait(timeout=_BEGIN_LIMIT + TRIAL_LIMIT)
+        except subprocess.TimeoutExpired:
+            status = -signal.SIGALRM
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        trace = said.end()
+    if status == 0:
         return None
-    trace = done.stderr.decode("utf-8", "replace").strip()[-_TRACE_MAX:]
-    last = trace.rpartition("\n")[2] or f"importing it ended the process with status {done.returncode}"
+    if status == -signal.SIGALRM:
+        text = f"importing it did not end within {TRIAL_LIMIT:g} s, so it was not loaded; look for a loop"
+        return _failed(path, text, trace)
+    last = trace.rpartition("\n")[2] or f"importing it ended the process with status {status}"
     return _failed(path, last, trace)
+
+
+class _Said:
+    """The end of what a process says, read all the time so that it can go on; no more than that is kept."""
+
+    def __init__(self, pipe: IO[bytes] | None) -> None:
+        assert pipe is not None, "it was asked for"
+        self._pipe = pipe
+        self._kept = bytearray()
+        self._reader = threading.Thread(target=self._read, name="strategy trial", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(
+            ValueError
+        ):  # closed: somebody who left its process group still has the pipe
+            while data := os.read(self._pipe.fileno(), 65536):
+                self._kept += data
+                del self._kept[: -4 * _TRACE_MAX]
+
+    def end(self) -> str:
+        """The text, once its process and what that started have ended."""
+        self._reader.join(timeout=_LAST_WORDS)
+        return self._kept.decode("utf-8", "replace").strip()[-_TRACE_MAX:]
 
 
 def _failed(path: Path, detail: str, trace: str) -> Failed:

@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from hestia.core.strategy import Failed, Loaded, Strategies
+from hestia.strategies import files
 from hestia.strategies.files import Files, trace_of
 
 GROUP: Final = "hestia.strategies"
@@ -28,6 +29,16 @@ class Finder:
         self._found = found
         self._installed: tuple[dict[str, Loaded], list[Failed]] | None = None
         self._files = Files(misfit)
+
+    @property
+    def limit(self) -> float:
+        """Seconds that importing one file may take."""
+        return files.TRIAL_LIMIT
+
+    @property
+    def under_way(self) -> str:
+        """The file that is being imported now, "" for none; any thread may ask."""
+        return str(self._files.under_way or "")
 
     def __call__(self, folder: str) -> Strategies:
         """folder: of the user's own files; it need not exist. Blocks for as long as importing them takes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,25 @@ def test_an_import_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(files, "TRIAL_LIMIT", 0.5)
     (failed,) = found(tmp_path, endless="while True: pass").failed
     assert "did not end within" in failed.detail
+    assert 'endless.py", line 1' in failed.trace
+
+
+def test_what_a_file_writes_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor what its children write, which outlive it unless they are ended."""
+    monkeypatch.setattr(files, "TRIAL_LIMIT", 0.5)
+    loud = "import sys\nwhile True: sys.stderr.write('x' * 65536)"
+    tracemalloc.start()
+    try:
+        (failed,) = found(tmp_path, loud=loud).failed
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "did not end within" in failed.detail
+    assert len(failed.trace) <= 4000
+    assert most < 8 * 2**20
+    left = "import subprocess\nsubprocess.Popen(['sleep', '600'])\nraise OSError('no')"
+    failed = next(one for one in found(tmp_path, left=left).failed if one.file.endswith("left.py"))
+    assert failed.detail == "OSError: no"
 
 
 def test_only_a_file_that_changed_is_loaded_again(tmp_path: Path) -> None:

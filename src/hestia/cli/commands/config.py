@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from hestia.core.model import Settings
 
 _HERE = "hestia.cli.commands.config"
+_PATIENCE: Final = 1.0  # seconds between two looks at what takes so long
 _path = click.option("--config", "path", metavar="PATH", help="The file. Also: HESTIA_CONFIG_PATH.")
 
 EXAMPLES = (
@@ -60,7 +64,8 @@ def check(path: str | None) -> None:
 
     session = current()
     try:
-        settings = load_settings(path)
+        with _patience(session):
+            settings = load_settings(path)
     except ConfigProblems as exc:
         _show_problems(session, exc)
         raise Quiet(ExitCode.FAILED) from exc
@@ -72,6 +77,27 @@ def check(path: str | None) -> None:
     source = plain(settings.config_path) if settings.config_path else "no file, defaults"
     count = len(settings.services)
     session.result(f"{source}: {count} {'service' if count == 1 else 'services'}, no mistake")
+
+
+@contextmanager
+def _patience(session: Session) -> Iterator[None]:
+    """Say what takes so long, once, where a strategy file keeps everybody waiting."""
+    from hestia.cli.configuration import FINDER
+
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(_PATIENCE):
+            if file := FINDER.under_way:
+                session.note(f"importing {plain(file)} takes long; it may take {FINDER.limit:g} s")
+                return
+
+    if not session.quiet:
+        threading.Thread(target=tell, name="patience", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def _warn(session: Session, settings: Settings) -> None:
@@ -104,7 +130,8 @@ def show(path: str | None, diff: bool, no_header: bool) -> None:
 
     session = current()
     try:
-        settings = load_settings(path)
+        with _patience(session):
+            settings = load_settings(path)
     except ConfigProblems as exc:
         raise refusal(exc, path, done="nothing is shown") from exc
     rows = [row for row in effective(settings) if row.changed or not diff]
