@@ -263,7 +263,9 @@ def _pulse(gateway: Gateway) -> tuple[bool, str]:
     shown = [
         f"{states.count(one)} {one}" for one in (State.HOT, State.STARTING, State.FAILED) if one in states
     ]
-    return not any(gateway.progress.stuck()), ", ".join([f"{len(services)} services", *shown])
+    return not any(gateway.progress.stuck()), ", ".join(
+        [f"{len(services)} service{'' if len(services) == 1 else 's'}", *shown]
+    )
 
 
 async def _closed(hestia: Runnable) -> None:

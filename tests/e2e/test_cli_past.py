@@ -21,12 +21,17 @@ from tests.fakes.stores import ask
 pytestmark = pytest.mark.e2e
 
 
-async def asked(served: Served, *arguments: str) -> str:
-    """What a command says; it must succeed."""
-    done = await asyncio.to_thread(
+async def called(served: Served, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What came of a command."""
+    return await asyncio.to_thread(
         subprocess.run, [*PROGRAM, *arguments, "--url", served.url], cwd=served.folder,
         env=environment(), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+async def asked(served: Served, *arguments: str) -> str:
+    """What a command says; it must succeed."""
+    done = await called(served, *arguments)
     assert done.returncode == 0, done.stderr
     return str(done.stdout)
 
@@ -150,7 +155,7 @@ async def test_ob_19_a_crash_is_explained_before_the_next_start(tmp_path: Path) 
         async with serving(folder, small()) as again:
             await again.until_phase("hot", "a")
             texts = [one["text"] for one in (await again.get("/v1/events")).json()["events"][::-1]]
-            adopted = texts.index("a (main) is taken over: an earlier gateway had started it")
+            adopted = texts.index("a is taken over: an earlier gateway had started it")
             assert f"(pid {served.process.pid}) was killed" in texts[adopted - 1]
         async with serving(folder, small()) as third:
             texts = [one["text"] for one in (await third.get("/v1/events")).json()["events"]]

@@ -125,7 +125,7 @@ async def test_three_takeovers_under_load_lose_nothing_and_services_go_on(tmp_pa
             "GatewayStarted",
         ]
         texts = [one["text"] for one in told]
-        adopted = texts.index("a (main) is taken over: an earlier gateway had started it")
+        adopted = texts.index("a is taken over: an earlier gateway had started it")
         assert "gives its place" in texts[adopted - 1], "the cause is told before its consequence"
 
 

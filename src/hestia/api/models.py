@@ -92,6 +92,26 @@ class Instance(Document):
     external: bool = Field(description="Somebody else started it.")
     stages: list[Stage] = Field(description="Parts of the current or last start.")
     last_error: LastError | None
+    unused: str = Field(
+        description="Why no request is sent to it now; empty where one may be.",
+        examples=["its last start failed, so it pauses before the next try"],
+    )
+    kept_for: list[str] = Field(
+        description="Services that need this one, so that it is not stopped while it is idle."
+    )
+    kept_warm: bool = Field(description="Its `keep_warm` says that it stays up now.")
+
+
+class Budget(Document):
+    """How many failed starts a service has had, and may have (`restart_backoff`)."""
+
+    failures: int = Field(description="Failed starts and crashes within the last hour.", ge=0)
+    per_hour: int = Field(description="With so many, no request starts it any more.", ge=0, examples=[20])
+    free_in_ms: int | None = Field(
+        description="Time until a request may start it again; null while the budget is not spent.", ge=0
+    )
+    episode_starts: int = Field(description="Starts that the running start has made so far.", ge=0)
+    per_episode: int = Field(description="Starts that one may make at most.", ge=0, examples=[4])
 
 
 class Task(Document):
@@ -160,6 +180,7 @@ class ServiceStatus(Document):
         le=65535,
         examples=[8081],
     )
+    budget: Budget
 
 
 class Health(Document):

@@ -55,6 +55,13 @@ def service_status(status: ServiceStatus) -> models.ServiceStatus:
         idle_timeout_ms=milliseconds(status.idle_timeout),
         fallback_url=status.fallback_url,
         port=status.port,
+        budget=models.Budget(
+            failures=status.budget.failures,
+            per_hour=status.budget.per_hour,
+            free_in_ms=milliseconds(status.budget.free_in),
+            episode_starts=status.budget.episode_starts,
+            per_episode=status.budget.per_episode,
+        ),
     )
 
 
@@ -102,6 +109,9 @@ def _instance(instance: InstanceStatus) -> models.Instance:
         external=instance.external,
         stages=[_stage(stage) for stage in instance.stages],
         last_error=_error(instance.last_error),
+        unused=instance.unused,
+        kept_for=list(instance.kept_for),
+        kept_warm=instance.kept_warm,
     )
 
 

@@ -162,7 +162,8 @@ class Client:
         """CL-13: the address tried, where it came from, why, how to start it."""
         address = f"{self.target.url} ({self.target.source})"
         local = self.target.host in ("localhost", "127.0.0.1", "::1")
-        start = "hestia serve" if self.target.port == 8080 else f"hestia serve --port {self.target.port}"
+        # where the address came from what is configured here, a plain start listens there
+        start = "hestia serve" if self.target.configured else f"hestia serve --port {self.target.port}"
         remedy = f"Start it: {start}" if local else "Start it there, or name another address: --url URL"
         also = "Running elsewhere? Name its address: --url URL, or HESTIA_URL." if local else ""
         refused, instead = _tls_failure(error, self.target)

@@ -14,7 +14,7 @@ from hestia.cli.exits import Document
 from hestia.cli.screen import Screen
 from hestia.cli.session import Session
 from hestia.cli.text import cut_end, duration, plain
-from hestia.cli.view import phase_of, running_stage, stage_line, stages
+from hestia.cli.view import phase_of, running_stage, stage_lines, starting_instance
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -143,7 +143,7 @@ def block(status: Document, elapsed: float, width: int) -> list[str]:
     lines = [f"{left:<{max(room, len(left) + 1)}}{right}"]
     if phase_of(status) in ("starting", "hot", "failed", "cold"):
         failed = phase_of(status) in ("failed", "cold")
-        lines += [stage_line(stage, failed=failed) for stage in stages(status)]
+        lines += stage_lines(starting_instance(status), ended=failed)
     if waiting := status.get("queuePending"):
         lines.append(f"{waiting} {'request waits' if waiting == 1 else 'requests wait'}.")
     return lines

@@ -86,8 +86,9 @@ def rest_of(service: str, left: Sequence[Left]) -> str:
     mine = [one for one in left if one.service == service]
     if not mine:
         return "nothing of it was running"
+    several = len(mine) > 1
     told = [
-        f"{'' if one.instance == service else f'{one.instance} '}was {one.state or 'about to start'} "
+        f"{f'{one.instance} ' if several else ''}was {one.state or 'about to start'} "
         f"(engine {one.engine}, generation {one.generation})"
         for one in mine
     ]

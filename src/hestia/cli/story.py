@@ -12,19 +12,26 @@ from typing import Final
 from hestia.cli import view
 from hestia.cli.exits import Document
 from hestia.cli.screen import Screen
-from hestia.cli.text import clock, cut_end, instant, plain, span
+from hestia.cli.text import clock, cut_end, instant, plain, span, wrapped
 
 NAMES: Final = {"first_byte": "first byte", "back_off": "back-off"}
 
 
 def event_line(event: Document, screen: Screen, now: datetime) -> str:
     """`12:03:04  sdxl starts: a request came (req_7kq2)`."""
-    then = instant(event.get("at"))
-    when = clock(then, now) if then else "?"
-    line = f"{when}  {_one_line(event.get('text'))}"
+    line = _event(event, now)
     if screen.width is not None:
         line = cut_end(line, screen.width, ellipsis=screen.ellipsis)
-    return screen.toned(line, str(event.get("after"))) if event.get("after") == "failed" else line
+    return _toned(line, event, screen)
+
+
+def _event(event: Document, now: datetime) -> str:
+    then = instant(event.get("at"))
+    return f"{clock(then, now) if then else '?'}  {_one_line(event.get('text'))}"
+
+
+def _toned(line: str, event: Document, screen: Screen) -> str:
+    return screen.toned(line, "failed") if event.get("after") == "failed" else line
 
 
 def request_lines(told: Document) -> Iterator[str]:
@@ -57,15 +64,32 @@ def service_lines(
     moved = next((one for one in events if one.get("after") == phase), None)
     reason = _one_line(moved["text"]) if moved else _unmoved(phase)
     note = "" if phase == "failed" else view.note_of(status, now)  # the error is told below
-    yield f"  why    {reason}{f' ({note})' if note else ''}"
-    yield f"  where  {_where(status)}"
-    yield f"  next   {view.next_sentence(status, now)}"
+    facts = [
+        f"  why    {reason}{f' ({note})' if note else ''}",
+        f"  where  {_where(status)}",
+        f"  next   {view.next_sentence(status, now)}",
+    ]
+    for line in facts:
+        yield from wrapped(line, screen.width, indent=9)
+    yield from _instances(status, screen, now)
     if isinstance(error := status.get("lastError"), dict):
-        yield from view.error_lines(error, now)
+        for line in view.error_lines(error, now, service=name):
+            yield from wrapped(line, screen.width, indent=4)
     if events:
         yield ""
     for one in reversed(events):
-        yield f"  {event_line(one, screen, now)}"
+        for line in wrapped(f"  {_event(one, now)}", screen.width, indent=12):
+            yield _toned(line, one, screen)
+
+
+def _instances(status: Document, screen: Screen, now: datetime) -> Iterator[str]:
+    """Each of several instances: its state, why it is not used, what comes next."""
+    found = view.instances(status)
+    for one in found if len(found) > 1 else ():
+        phase = view.phase_of(one)
+        yield f"  {plain(str(one.get('id')))}  {screen.toned(f'{screen.mark(phase)} {phase}', phase)}"
+        for title, text in view.instance_words(one, now):
+            yield from wrapped(f"    {title:<7}{text}", screen.width, indent=11)
 
 
 def _unmoved(phase: str) -> str:

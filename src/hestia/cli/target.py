@@ -27,6 +27,7 @@ class Target:
     """The gateway's address. path: prefix without final slash. source: where the address came from.
 
     verify: whether its certificate has to be good for that name. Our own on this machine is for another one.
+    configured: it is where a gateway started here would listen.
     """
 
     scheme: str
@@ -35,6 +36,7 @@ class Target:
     path: str
     source: str
     verify: bool = True
+    configured: bool = False
 
     @property
     def url(self) -> str:
@@ -52,7 +54,7 @@ def find_target(url: str | None, environment: Mapping[str, str], folder: Path) -
     port, host, source = _local(environment, folder)
     scheme = "https" if _has_tls(environment, folder) else "http"
     # 0 means "pick one": which one was picked cannot be known from here.
-    return Target(scheme, _reachable(host), port or DEFAULT_PORT, "", source, verify=False)
+    return Target(scheme, _reachable(host), port or DEFAULT_PORT, "", source, verify=False, configured=True)
 
 
 def _parse(text: str, source: str) -> Target:

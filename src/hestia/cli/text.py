@@ -73,9 +73,9 @@ def ago(then: datetime, now: datetime) -> str:
 
 
 def within(then: datetime, now: datetime) -> str:
-    """`in 41 s`; `due` when the instant has passed."""
+    """`in 41 s`, at least `in 1 s`; `now` when the instant has passed."""
     seconds = (then - now).total_seconds()
-    return f"in {countdown(seconds)}" if seconds >= 0.5 else "due"
+    return f"in {countdown(max(seconds, 1.0))}" if seconds > 0 else "now"
 
 
 def clock(then: datetime, now: datetime) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from hestia.cli.exits import Document
 from hestia.cli.screen import Screen
 from hestia.cli.table import Column, render
-from hestia.cli.text import ago, clock, countdown, duration, instant, plain, span, within
+from hestia.cli.text import ago, clock, countdown, duration, instant, plain, span, within, wrapped
 
 COLUMNS: Final = (
     Column("SERVICE", shrink=3, least=12, middle=True),
@@ -95,10 +95,14 @@ def _row(service: Document, screen: Screen, now: datetime) -> list[str]:
 
 
 def next_of(service: Document, now: datetime) -> str:
-    """What happens next and when; "" when nothing is due."""
+    """What happens next and when, of a service or of one of its instances; "" when nothing is due."""
     phase = phase_of(service)
-    if phase in ("hot", "suspect") and not external(service) and (stop := instant(service.get("idleStopAt"))):
-        return f"stops {within(stop, now)}"
+    if phase in ("hot", "suspect") and not external(service):
+        if stop := instant(service.get("idleStopAt")):
+            return f"stops {within(stop, now)}"
+        if names := kept_for(service):
+            return f"kept for {names[0]}" + (f" +{len(names) - 1}" if len(names) > 1 else "")
+        return "kept warm" if any(one.get("keptWarm") for one in instances(service) or [service]) else ""
     if phase == "starting" and isinstance(left := service.get("estimatedReadyMs"), int):
         return f"ready in ~{countdown(left / 1000)}"
     if phase == "failed" and (retry := instant(service.get("retryAt"))):
@@ -128,21 +132,32 @@ def note_of(service: Document, now: datetime) -> str:
     if phase == "draining":
         return f"{open_ones} open"
     if phase == "failed":
-        return short_error(service.get("lastError"))
+        return short_error(service.get("lastError"), str(service.get("serviceId", "")))
     return ""
 
 
 def external(service: Document) -> bool:
     """Whether what serves was started by somebody else: it is used and never stopped."""
-    return any(one.get("external") for one in instances(service))
+    return any(one.get("external") for one in instances(service) or [service])
 
 
-def short_error(error: Any) -> str:  # Any: null, or the lastError object
-    """`boot: the program ended with 137`, on one line."""
+def kept_for(service: Document) -> list[str]:
+    """The services that need this one, and keep it up."""
+    found = [one.get("keptFor") or () for one in instances(service) or [service]]
+    return list(dict.fromkeys(plain(str(name)) for names in found for name in names))
+
+
+def short_error(error: Any, service: str) -> str:  # Any: null, or the lastError object
+    """`boot: the program ended with 137`, on one line; the service is named beside it."""
     if not isinstance(error, dict):
         return ""
-    first = plain(str(error.get("detail", "")).split("\n", 1)[0]).removesuffix(".")
+    first = said(error, service).split("\n", 1)[0].removesuffix(".")
     return f"{plain(error['stage'])}: {first}" if error.get("stage") else first
+
+
+def said(error: Document, service: str) -> str:
+    """The detail of an error that is shown under the name of its service."""
+    return plain(str(error.get("detail", "")).removeprefix(f"{service}: "))
 
 
 def instances(service: Document) -> list[Document]:
@@ -179,6 +194,20 @@ def stage_line(stage: Document, *, failed: bool = False) -> str:
     return f"  {word:<4} {name:<8} {spent:>8}  {text}{tail}"
 
 
+def stage_lines(instance: Document | None, *, ended: bool = False) -> list[str]:
+    """The stages of an instance's start. ended: the start is over, though the state does not say so."""
+    if instance is None:
+        return []
+    failed, error = phase_of(instance) == "failed", instance.get("lastError")
+    where = error.get("stage") if failed and isinstance(error, dict) else ""
+    return [
+        stage_line(
+            {**stage, "done": stage.get("done") and stage.get("name") != where}, failed=failed or ended
+        )
+        for stage in instance.get("stages") or ()
+    ]
+
+
 def details(service: Document, screen: Screen, now: datetime, *, url: str) -> list[str]:
     """The lines of `hestia status SERVICE` (CL-16)."""
     phase = phase_of(service)
@@ -192,41 +221,68 @@ def details(service: Document, screen: Screen, now: datetime, *, url: str) -> li
         ("own port", plain(str(service.get("port") or ""))),
         ("engine", f"{plain(str(service.get('engine', '')))} on {plain(str(service.get('machineId', '')))}"),
         ("requests", f"{service.get('inFlight', 0)} open, {service.get('queuePending', 0)} waiting"),
+        ("failures", _budget(service)),
         ("fallback", plain(str(service.get("fallbackUrl", "")))),
         ("last used", _instant_words(service.get("lastUsedAt"), now, "not since the gateway started")),
     ]
     lines += [f"  {title:<10}{text}" for title, text in facts if text]
+    several = len(instances(service)) > 1
     for instance in instances(service):
-        lines += ["", *_instance_lines(instance, screen, now)]
+        lines += ["", *_instance_lines(instance, screen, now, several=several)]
     if isinstance(error := service.get("lastError"), dict):
-        lines += ["", *error_lines(error, now)]
-    return lines
+        lines += ["", *error_lines(error, now, service=name)]
+    return [part for line in lines for part in wrapped(line, screen.width, indent=12)]
+
+
+def _budget(service: Document) -> str:
+    """Failed starts that were, and may be (FB-04); "" of an older gateway."""
+    found = service.get("budget")
+    if not isinstance(found, dict):
+        return ""
+    text = f"{found.get('failures', 0)} of {found.get('perHour', 0)} in the last hour"
+    if isinstance(left := found.get("freeInMs"), int):
+        text += f": no request starts it for {countdown(left / 1000)}"
+    if tried := found.get("episodeStarts"):
+        text += f"; this start is try {tried} of {found.get('perEpisode')}"
+    return text
 
 
 def _why(service: Document, now: datetime) -> str:
     since = _instant_words(service.get("since"), now, "")
-    note = note_of(service, now)
+    note, found = note_of(service, now), instances(service)
+    if phase_of(service) == "failed":  # the error is told below
+        note = plain(str(found[0].get("unused") or "")) if len(found) == 1 else ""
     return ", ".join(part for part in (note, f"{phase_of(service)} since {since}" if since else "") if part)
 
 
 def next_sentence(service: Document, now: datetime) -> str:
     """What happens next, as a sentence; "" where nothing does."""
     phase = phase_of(service)
-    if due := next_of(service, now):
-        return due
+    if (names := kept_for(service)) and not service.get("inFlight"):
+        return f"stays up while {' or '.join(names)} needs it (depends_on)"
+    if phase == "failed" and (retry := instant(service.get("retryAt"))) and retry > now:
+        return f"a request may start it again {within(retry, now)}"
+    if phase != "failed" and (due := next_of(service, now)):
+        return "stays up: keep_warm says so" if due == "kept warm" else due
     if phase == "starting" and (stage := running_stage(service)) and stage.get("name") == "room":
         return "starts when there is room: hestia machines"
     if phase in ("hot", "suspect") and external(service):
         return "stays up: Hestia never stops what it did not start"
     if phase in ("hot", "suspect"):
-        return "stays up while in use" if service.get("inFlight") else "stays up: no idle_timeout is due"
+        return "stays up while in use" if service.get("inFlight") else "stays up: idle_timeout is never"
     return {
         "cold": "starts on the next request",
-        "failed": "starts on the next request",
+        "failed": "not before that is settled" if _blocked(service) else "the next request starts it again",
         "starting": "hot when its readiness probe passes",
         "draining": "stops when its open requests have ended",
         "stopping": "cold when it is gone",
     }.get(phase, "")
+
+
+def _blocked(service: Document) -> bool:
+    """Whether what failed waits for something that no time ends: nobody knows that it is gone."""
+    told = any(one.get("unused") for one in instances(service) or [service])
+    return told and instant(service.get("retryAt")) is None
 
 
 def _instant_words(text: object, now: datetime, otherwise: str) -> str:
@@ -234,23 +290,39 @@ def _instant_words(text: object, now: datetime, otherwise: str) -> str:
     return f"{clock(then, now)} ({ago(then, now)})" if then else otherwise
 
 
-def _instance_lines(instance: Document, screen: Screen, now: datetime) -> list[str]:
+def instance_words(instance: Document, now: datetime) -> list[tuple[str, str]]:
+    """Why one of several instances is not used, and what happens to it next (OB-19)."""
+    coming = next_sentence(instance, now)
+    if phase_of(instance) == "cold":
+        coming = "starts when a request is for it"
+    return [
+        (title, text)
+        for title, text in (("unused", plain(str(instance.get("unused") or ""))), ("next", coming))
+        if text
+    ]
+
+
+def _instance_lines(instance: Document, screen: Screen, now: datetime, *, several: bool) -> list[str]:
     phase = phase_of(instance)
     address = plain(str(instance.get("address") or "no address yet"))
+    if "{port}" in address:
+        address = "gets a port when it starts"
     number = instance.get("generation", 0)
+    name = f"{plain(str(instance.get('instanceId') or instance.get('id', '')))}  " if several else ""
     head = (
-        f"  {plain(str(instance.get('instanceId') or instance.get('id', '')))}  {screen.mark(phase)} {phase}"
+        f"  {name}{screen.mark(phase)} {phase}"
         f"  {address}  {f'start no. {number}' if number else 'not started yet'}"
     )
-    failed = phase == "failed"
-    return [head, *(f"  {stage_line(stage, failed=failed)}" for stage in instance.get("stages") or ())]
+    words = instance_words(instance, now) if several else []
+    lines = [f"    {title:<8}{text}" for title, text in words]
+    return [head, *lines, *(f"  {line}" for line in stage_lines(instance))]
 
 
-def error_lines(error: Document, now: datetime | None = None) -> list[str]:
-    """A `lastError` in full: when, what, the last lines of output, what to do."""
+def error_lines(error: Document, now: datetime | None = None, *, service: str) -> list[str]:
+    """A `lastError` in full: when, what, the last lines of output, what to do. service: that was named."""
     then = instant(error.get("at"))
     when = f" {ago(then, now)}" if then and now else ""
-    lines = [f"  last error{when}: {plain(str(error.get('detail', '')))}"]
+    lines = [f"  last error{when}: {said(error, service)}"]
     lines += [f"    | {plain(str(line))}" for line in error.get("tail") or ()]
     if error.get("remedy"):
         lines.append(f"  do: {plain(str(error['remedy']))}")

@@ -62,7 +62,12 @@ def spend(spent: Spent, now: float, policy: Backoff) -> Spent:
     return (*(at for at in spent if now - at < HOUR), now)[-policy.per_hour :]
 
 
+def recent(spent: Spent, now: float) -> int:
+    """How many of them are not an hour old."""
+    return sum(now - at < HOUR for at in spent)
+
+
 def free_at(spent: Spent, now: float, policy: Backoff) -> float:
     """When the budget has room for a start: at or before `now` unless it is spent."""
-    recent = [at for at in spent if now - at < HOUR]
-    return recent[-policy.per_hour] + HOUR if len(recent) >= policy.per_hour else now
+    young = [at for at in spent if now - at < HOUR]
+    return young[-policy.per_hour] + HOUR if len(young) >= policy.per_hour else now

@@ -100,11 +100,17 @@ def recheck(steps: Steps, record: ServiceRecord, now: float) -> None:
 
 def holds(steps: Steps, record: ServiceRecord) -> bool:
     """Whether a service that needs this one is not cold; what somebody else started does not count."""
-    return any(
-        _runs(slot) and not slot.record.external
-        for dependant in steps.dependants.get(record.settings.id, ())
-        for slot in dependant.slots.values()
-    )
+    return any(_holds(dependant) for dependant in steps.dependants.get(record.settings.id, ()))
+
+
+def holders(steps: Steps, record: ServiceRecord) -> list[ServiceId]:
+    """The services of which `holds` speaks."""
+    dependants = steps.dependants.get(record.settings.id, ())
+    return [dependant.settings.id for dependant in dependants if _holds(dependant)]
+
+
+def _holds(dependant: ServiceRecord) -> bool:
+    return any(_runs(slot) and not slot.record.external for slot in dependant.slots.values())
 
 
 def misses(steps: Steps, record: ServiceRecord) -> bool:

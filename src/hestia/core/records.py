@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from hestia.core.backoff import FRESH, BackoffState, Spent, free_at
+from hestia.core.backoff import FRESH, BackoffState, Spent, free_at, recent
 from hestia.core.idle import Sequence
 from hestia.core.lease import Use
 from hestia.core.lifecycle import Instance, State
@@ -245,6 +245,10 @@ class ServiceRecord:
     def free_at(self, now: float) -> float:
         """When its budget of failed starts has room: at or before `now` unless it is spent (FB-04)."""
         return free_at(self.spent, now, self.settings.restart_backoff) if self.spent else now
+
+    def failures(self, now: float) -> int:
+        """Failed starts and crashes of the last hour, as far as they count against the budget (FB-04)."""
+        return recent(self.spent, now)
 
     def known(self, names: tuple[InstanceId, ...]) -> tuple[InstanceId, ...]:
         """Those that are there: a new configuration may have taken one away meanwhile."""

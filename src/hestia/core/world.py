@@ -128,6 +128,14 @@ class World:
         """Whether a service that needs this one is not cold."""
         return dependencies.holds(self._steps, self.service(service))
 
+    def kept_for(self, slot: Slot) -> list[ServiceId]:
+        """The services that need this one and keep it up, as long as they are not cold."""
+        return dependencies.holders(self._steps, slot.service)
+
+    def kept_warm(self, slot: Slot) -> bool:
+        """Whether its `keep_warm` keeps this instance up now."""
+        return warm.holds(slot)
+
     @property
     def machines(self) -> Mapping[MachineId, Machine]:
         """Every machine that is configured, or that a service names."""

@@ -397,6 +397,8 @@ class Performer:
         if moved.error is not None:
             data = {"code": moved.error.code, "detail": moved.error.detail}
             self._on_error(place, moved.error)
+        elif moved.after is State.COLD and slot.record.error is not None and moved.cause == "exited":
+            data = {"code": slot.record.error.code, "detail": slot.record.error.detail}
         row = Row(
             at=time.time(),
             service=key.service,
@@ -409,7 +411,12 @@ class Performer:
             actor=moved.actor,
             episode=moved.episode,
             lasted=moved.lasted,
-            data={**data, "open_leases": moved.open_leases, "forced": moved.forced},
+            data={
+                **data,
+                "open_leases": moved.open_leases,
+                "forced": moved.forced,
+                **({"several": True} if len(slot.service.slots) > 1 else {}),
+            },
         )
         if keep_move(self._store, moved):
             self._used.pop(key, None)

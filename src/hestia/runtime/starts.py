@@ -131,7 +131,7 @@ class Jobs:
     """Runs starts and stops against the engines. happened: takes an event into the world.
 
     settled: returns when nothing that an earlier gateway started stands in the way of this start; true when
-    it runs already. serves_elsewhere: whether another instance of its service is hot. handle_of: the handle
+    it runs already. serves_elsewhere: whether another instance or a fallback serves. handle_of: the handle
     of a generation that an earlier gateway started and did not note. address_of: of a machine, "" where none
     is configured.
     """
@@ -310,7 +310,8 @@ class Jobs:
             job.exited, gives_up=lambda: not waits and self._serves_elsewhere(job.key)
         ):
             raise StartTimeout(
-                f"Nobody listens at {job.prober.target.url}, and another instance serves meanwhile.",
+                f"Nobody listens at {job.prober.target.url}, and "
+                f"{'its fallback' if service.fallback_url else 'another instance'} serves meanwhile.",
                 remedy="start it yourself, or let Hestia do it with an `engine`",
                 cause="refused",
                 stage="probe",

@@ -55,6 +55,21 @@ class InstanceStatus:
     stages: tuple[StageStatus, ...]
     last_error: ErrorStatus | None
     automation: Automation | None = None  # of engines that work through an automation system
+    unused: str = ""  # why no request is sent to it now; "" where one may be
+    kept_for: tuple[str, ...] = ()  # services that need it, so that idleness does not stop it
+    kept_warm: bool = False  # its keep_warm does the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Failed starts (FB-04). failures: of the last hour, crashes included. free_in: seconds until a request
+    may start it again, None while the budget is not spent. episode_starts: of the start under way."""
+
+    failures: int = 0
+    per_hour: int = 0
+    free_in: float | None = None
+    episode_starts: int = 0
+    per_episode: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +95,7 @@ class ServiceStatus:
     fallback_url: str = ""  # where requests go when it cannot be reached or started
     port: int | None = None  # its own on the gateway's host
     automation: Automation | None = None
+    budget: Budget = Budget()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from hestia.core.model import NEVER, InstanceId, ServiceId
 from hestia.core.ports import Automates, Automation, Engine
 from hestia.core.records import Slot
 from hestia.core.world import World
+from hestia.runtime import standing
 from hestia.runtime.history import History
 from hestia.runtime.starts import StartJob
 from hestia.runtime.status import ErrorStatus, InstanceStatus, ServiceStatus, StageStatus
@@ -99,11 +100,12 @@ class Views:
             fallback_url=record.settings.fallback_url,
             port=record.settings.port,
             automation=first.automation,
+            budget=standing.budget(record, self._clock()),
         )
 
     def _instance(self, slot: Slot) -> InstanceStatus:
-        record, use = slot.record, slot.use
-        idle_at = None
+        record, use, now = slot.record, slot.use, self._clock()
+        idle_at, retry = None, standing.retries_at(slot, now)
         stays = slot.idle_timeout == NEVER or self._world.stays(slot)
         if record.state is State.HOT and use is not None and not use.open and not stays:
             idle_at = self._wall(max(use.last_used + slot.idle_timeout, slot.looked_at or 0.0))
@@ -123,11 +125,14 @@ class Views:
             started_at=self._wall(use.hot_since) if use is not None else None,
             last_used_at=None if used is None else self._wall(used),
             idle_stop_at=idle_at,
-            retry_at=self._wall(slot.backoff.retry_at) if record.state is State.FAILED else None,
+            retry_at=None if retry is None else self._wall(retry),
             external=record.external,
             stages=self._stages(slot),
             last_error=self._error(slot),
             automation=self._automation(slot),
+            unused=standing.unused(slot, now),
+            kept_for=tuple(self._world.kept_for(slot)) if record.state is State.HOT else (),
+            kept_warm=record.state is State.HOT and self._world.kept_warm(slot),
         )
 
     def _automation(self, slot: Slot) -> Automation | None:

@@ -36,6 +36,9 @@ CAUSES: Final[Mapping[str, str]] = {
     "remembered": "it had failed before the gateway was restarted",
     "unknown": "nobody can say whether it runs",
 }
+ONLY: Final = "main"  # the instance of `base_url`, which most services have alone
+WORTH_TELLING: Final = 0.05  # seconds of stopping; less would read as 0.0
+_OPENERS: Final = frozenset(("A", "An", "It", "Nobody", "Nothing", "The", "There"))  # no names
 _SENTENCE: Final = re.compile(r"\.\s")
 _VERBS: Final[Mapping[str, str]] = {
     State.STARTING: "starts",
@@ -69,17 +72,16 @@ def cause_of(row: Row) -> str:
 
 def _moved(row: Row) -> str:
     """`a takes no more requests …: nobody used it for its idle_timeout; 2 open`."""
-    name = row.service if row.instance in ("", row.service) else f"{row.service} ({row.instance})"
-    verb = "is taken over" if _is_adoption(row) else _VERBS.get(row.after, row.after)
-    parts = [f"{name} {verb}"]
-    if detail := _first(str(row.data.get("detail") or ""), row.service):
+    detail = _first(str(row.data.get("detail") or ""), row.service)
+    parts = [f"{_name(row)} {_verb(row, told=bool(detail))}"]
+    if detail:
         parts.append(detail)
     elif row.cause:
         parts.append(cause_of(row))
     text = ": ".join(parts)
     if row.before == State.STARTING and row.after == State.HOT:
         text += f", after {row.lasted:.1f} s"
-    elif row.before in (State.DRAINING, State.STOPPING) and row.after in (State.COLD, State.FAILED):
+    elif row.before in (State.DRAINING, State.STOPPING) and row.lasted >= WORTH_TELLING and not _ends(row):
         text += f", after {row.lasted:.1f} s of stopping"
     if row.after in (State.DRAINING, State.STOPPING):
         if count := row.data.get("open_leases"):
@@ -87,6 +89,28 @@ def _moved(row: Row) -> str:
         if row.data.get("forced"):
             text += "; by force"
     return text
+
+
+def _name(row: Row) -> str:
+    """The service, and which of several instances: the one of `base_url` is told only beside others."""
+    alone = row.instance in ("", row.service) or (row.instance == ONLY and not row.data.get("several"))
+    return row.service if alone else f"{row.service} ({row.instance})"
+
+
+def _verb(row: Row, *, told: bool) -> str:
+    """What became of it. told: the row says what went wrong."""
+    if _is_adoption(row):
+        return "is taken over"
+    if row.after == State.STOPPING and told and row.before == State.STARTING:
+        return "did not start"
+    if row.after == State.STOPPING and told and row.cause == "exited":
+        return "ended by itself"
+    return _VERBS.get(row.after, row.after)
+
+
+def _ends(row: Row) -> bool:
+    """Whether the stop goes on."""
+    return row.after not in (State.COLD, State.FAILED)
 
 
 def _is_adoption(row: Row) -> bool:
@@ -100,12 +124,21 @@ def _lost(row: Row) -> str:
 
 
 def _first(detail: str, service: str) -> str:
-    """The first sentence, without the name of the service in front: the rest is in `data`."""
-    return _SENTENCE.split(detail, maxsplit=1)[0].removesuffix(".").removeprefix(f"{service}: ")
+    """The first sentence, without the name of the service in front and as part of another one."""
+    text = _SENTENCE.split(detail, maxsplit=1)[0].removesuffix(".").removeprefix(f"{service}: ")
+    return text[:1].lower() + text[1:] if text.partition(" ")[0] in _OPENERS else text
 
 
 def _attempt(row: Row) -> str:
-    return f"a request to {row.service} is sent again: {row.cause}"
+    return f"a request to {row.service} is sent again: {_first(row.cause, row.service)}{_asker(row)}"
+
+
+def _fell_back(row: Row) -> str:
+    return f"a request to {row.service} goes to its fallback: {_first(row.cause, row.service)}{_asker(row)}"
+
+
+def _asker(row: Row) -> str:
+    return f" ({row.actor})" if row.actor else ""
 
 
 def _reloaded(row: Row) -> str:
@@ -131,7 +164,7 @@ def _made_room(row: Row) -> str:
 
 NOTES: Final[Mapping[str, Callable[[Row], str]]] = {
     "RequestRetried": _attempt,
-    "RequestFellBack": lambda row: f"a request to {row.service} goes to its fallback: {row.cause}",
+    "RequestFellBack": _fell_back,
     "ConfigReloaded": _reloaded,
     "ConfigRefused": _refused,
     "GatewayStarted": lambda row: f"the gateway started (version {row.data.get('version', '')})",

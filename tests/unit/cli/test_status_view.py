@@ -124,3 +124,52 @@ def test_a_start_that_waits_for_room_says_so_and_where_to_look() -> None:
     assert view.note_of(waits, NOW) == "waits for room, 12 s"
     assert view.next_sentence(waits, NOW) == "starts when there is room: hestia machines"
     assert words in "\n".join(view.details(waits, PIPE, NOW, url="http://localhost:8080"))
+
+
+def test_fb_04_the_budget_of_failed_starts_is_shown() -> None:
+    budget: dict[str, int | None] = {
+        "failures": 20,
+        "perHour": 20,
+        "freeInMs": 754000,
+        "episodeStarts": 0,
+        "perEpisode": 4,
+    }
+    lines = view.details(status("a", "failed", budget=budget), PIPE, NOW, url="http://h")
+    assert "  failures  20 of 20 in the last hour: no request starts it for 12 min" in lines
+    budget = {"failures": 1, "perHour": 20, "freeInMs": None, "episodeStarts": 2, "perEpisode": 4}
+    lines = view.details(status("a", "starting", budget=budget), PIPE, NOW, url="http://h")
+    assert "  failures  1 of 20 in the last hour; this start is try 2 of 4" in lines
+
+
+def test_ob_19_what_another_service_needs_is_kept_and_says_for_whom() -> None:
+    told = status("db", "hot")
+    told["instances"][0]["keptFor"] = ["app"]
+    assert view.next_of(told, NOW) == "kept for app"
+    assert view.next_sentence(told, NOW) == "stays up while app needs it (depends_on)"
+    told["instances"][0]["keptFor"] = ["app", "web"]
+    assert view.next_of(told, NOW) == "kept for app +1"
+    told["instances"][0]["keptFor"] = []
+    told["instances"][0]["keptWarm"] = True
+    assert view.next_of(told, NOW) == "kept warm"
+    assert view.next_sentence(told, NOW) == "stays up: keep_warm says so"
+
+
+def test_a_retry_that_is_less_than_a_second_away_is_in_1_s() -> None:
+    soon = status("a", "failed", retryAt="2026-01-31T12:04:04.300Z")
+    assert view.next_of(soon, NOW) == "retry in 1 s"
+    due = status("a", "failed", retryAt="2026-01-31T12:04:03Z")
+    assert view.next_of(due, NOW) == "retry on request"
+
+
+def test_a_service_that_was_not_used_since_its_start_is_not_idle_since_before() -> None:
+    used = status("a", "hot", startedAt="2026-01-31T12:04:00Z", lastUsedAt="2026-01-31T11:00:00Z")
+    assert view.note_of(used, NOW) == "not used yet"
+
+
+def test_the_stage_in_which_a_start_failed_is_not_ok() -> None:
+    done = [stage("engine", "starts x", ms=3, done=True), stage("boot", "process 1", ms=90, done=True)]
+    told = status("a", "failed", stages=done)
+    told["instances"][0]["lastError"] = last_error("the program ended", stage="boot")
+    lines = view.details(told, PIPE, NOW, url="http://h")
+    assert any(line.split()[:2] == ["ok", "engine"] for line in lines)
+    assert any(line.split()[:2] == ["FAIL", "boot"] for line in lines)

@@ -82,7 +82,7 @@ def test_a_request_that_has_not_ended_says_what_it_does_and_behind_whom() -> Non
             {"lastError": last_error("It ended with 3."), "retryAt": "2026-01-31T12:04:41.000Z"},
             [event("failed", "a has failed: it ended with 3")],
             "a has failed: it ended with 3",
-            "retry in 41 s",
+            "a request may start it again in 41 s",
         ),
     ],
 )
@@ -100,3 +100,35 @@ def test_an_event_is_one_line_with_its_time() -> None:
     found = event("hot", "a is hot:\na request\x07 came")
     at = datetime(2026, 1, 31, 12, 3, 4, tzinfo=UTC).astimezone().strftime("%H:%M:%S")
     assert event_line(found, PIPE, NOW) == f"{at}  a is hot: a request\\x07 came"
+
+
+TERMINAL = Screen(terminal=True, colour=False, redraw=True, drawn_marks=False, width=60)
+
+
+def test_ob_19_each_of_several_instances_says_why_it_is_not_used_and_what_comes_next() -> None:
+    told = status("pair", "hot")
+    one = {**told["instances"][0], "id": "one", "phase": "failed", "retryAt": "2026-01-31T12:04:41Z",
+           "unused": "it failed 3 times lately, so it is left alone for a while"}  # fmt: skip
+    two = {**told["instances"][0], "id": "two", "idleStopAt": "2026-01-31T12:09:00Z", "unused": ""}
+    lines = list(service_lines({**told, "instances": [one, two]}, [], PIPE, NOW))
+    assert lines[-5:] == [
+        "  one  ! failed",
+        "    unused it failed 3 times lately, so it is left alone for a while",
+        "    next   a request may start it again in 41 s",
+        "  two  * hot",
+        "    next   stops in 5 min",
+    ]
+
+
+def test_cl_18_no_reason_is_cut_off_on_a_narrow_terminal() -> None:
+    reason = "a has failed: the program ended with exit status 3, 0.1 s after its start, of something long"
+    lines = list(service_lines(status("a", "failed"), [event("failed", reason)], TERMINAL, NOW))
+    assert max(map(len, lines)) <= 60
+    assert " ".join(" ".join(lines).split()).count(reason) == 2, "as the reason, and in what led there"
+
+
+def test_an_error_under_the_name_of_its_service_does_not_name_it_again() -> None:
+    told = status("bad", "failed", lastError=last_error("bad: the program ended with exit status 3."))
+    lines = list(service_lines(told, [], PIPE, NOW))
+    assert any(line.endswith(": the program ended with exit status 3.") for line in lines)
+    assert "bad: " not in "\n".join(lines)

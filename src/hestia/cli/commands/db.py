@@ -13,7 +13,7 @@ import click
 from hestia.cli.command import HestiaCommand, Lazy, LazyGroup, command
 from hestia.cli.exits import CliError, ExitCode, Quiet
 from hestia.cli.session import Example, current, output_options
-from hestia.cli.text import plain
+from hestia.cli.text import counted, plain
 
 if TYPE_CHECKING:
     from hestia.core.errors import ConfigError
@@ -82,8 +82,8 @@ def _told(found: Condition) -> list[str]:
     return [
         f"{found.path} is sound{user}",
         f"  version {found.version}, {_size(found.size)}, of which {_size(found.size - found.used)} free",
-        f"  {found.events} events{since}, {found.requests} requests, "
-        f"{found.generations} instances that may run",
+        f"  {counted(found.events, 'event')}{since}, {counted(found.requests, 'request')}, "
+        f"{counted(found.generations, 'instance')} that may run",
     ]
 
 

@@ -14,8 +14,9 @@ from hestia.cli.command import command
 from hestia.cli.exits import CliError, Document, ExitCode
 from hestia.cli.parameters import SERVICE, is_status
 from hestia.cli.session import Example, Session, client_options, current
-from hestia.cli.text import plain
+from hestia.cli.text import nearest, plain
 
+REQUEST = "req_"  # how the ids that the gateway gives begin
 LAST = 20  # events of a service that are looked at
 
 
@@ -32,7 +33,7 @@ def explain(what: str) -> None:
     """Tell why: of a request by its id (the header X-Request-ID of its answer), or of a service."""
     session = current()
     client = session.client()
-    asked = [_service, _request] if not what.startswith("req_") else [_request, _service]
+    asked = [_service, _request] if not what.startswith(REQUEST) else [_request, _service]
     try:
         if any(one(session, client, what) for one in asked):
             return
@@ -41,16 +42,32 @@ def explain(what: str) -> None:
             raise
         if _stored(session, exc, what):
             return
-    name = plain(what)
-    raise CliError(
-        f'There is no service "{name}", and no request of that id is remembered.',
+    raise _unknown(client, what)
+
+
+def _unknown(client: Client, what: str) -> CliError:
+    """Neither a service nor a request: what it most likely is decides what is said."""
+    if what.startswith(REQUEST):
+        return CliError(
+            f"No request {plain(what)} is remembered.",
+            exit_code=ExitCode.NOT_FOUND,
+            code="request_not_found",
+            remedy=(
+                "The last 10,000 requests are remembered while the gateway runs,",
+                "and those that waited or failed as long as `retention` says.",
+                "What happened lately: hestia events",
+            ),
+        )
+    try:
+        known = [str(one["serviceId"]) for one in json.loads(client.services())]
+    except (CliError, ValueError, KeyError, TypeError):
+        known = []
+    close = nearest(what, known)
+    return CliError(
+        f'There is no service "{plain(what)}", and no request of that id is remembered.',
         exit_code=ExitCode.NOT_FOUND,
         code="not_found",
-        remedy=(
-            "The last 10,000 requests are remembered while the gateway runs,",
-            "and those that waited or failed as long as `retention` says.",
-            "List services: hestia status; what happened: hestia events",
-        ),
+        remedy=(f"Did you mean: {', '.join(close)}?" if close else "List services: hestia status",),
     )
 
 

@@ -146,8 +146,7 @@ class _Watch:
         told = service_past(self._client, name)
         if told is None:
             return [f'There is no service "{plain(name)}" any more.']
-        bare = dataclasses.replace(screen, colour=False, width=None)  # a line is wrapped, not cut
-        return _fitted(list(story.service_lines(*told, bare, datetime.now(UTC))), screen, indent=9)
+        return list(story.service_lines(*told, screen, datetime.now(UTC)))
 
     def _read_again(self, screen: Screen) -> None:
         """A text that changes is fetched anew; while nothing answers, what was read stays."""

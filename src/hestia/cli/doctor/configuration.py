@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Final
@@ -18,6 +18,7 @@ from hestia.config.errors import Problem
 from hestia.core.model import GatewaySettings, Settings, Tls
 from hestia.edge.certificate import Loaded, TlsUnusable, load
 
+NAMED: Final = 5  # variables that are named
 _OF_TLS: Final = "tls: "  # how the loader's warnings about the certificate begin; `certificate` says more
 
 
@@ -46,17 +47,30 @@ def fault(problem: Problem) -> Finding:
     return Finding(Level.FAIL, "config", head, place, remedy, detail)
 
 
+def _variable(key: str, source: str) -> str:
+    """`HESTIA_PORT` for `environment HESTIA_PORT`, `port in line 3` for `.env:3`."""
+    place = source.partition(" (")[0]
+    _, found, line = place.rpartition(":")
+    return f"{key} in line {line}" if found else place.split()[-1]
+
+
+def _names(found: Sequence[str]) -> str:
+    """The variables, so many of them that they are still read."""
+    names = sorted(set(found))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return plain(", ".join(names[:NAMED]) + more)
+
+
 def variables(settings: Settings) -> Finding:
     """How many settings the environment and `.env` give."""
-    words = [
-        (sum(source.startswith(begin) for source in settings.sources.values()), name)
-        for begin, name in (("environment", "the environment"), (".env", ".env"))
-    ]
-    said = [
-        f"{count} {'setting comes' if count == 1 else 'settings come'} from {name}"
-        for count, name in words
-        if count
-    ]
+    said = []
+    for begin, name in (("environment", "the environment"), (".env", ".env")):
+        found = [
+            _variable(key, source) for key, source in settings.sources.items() if source.startswith(begin)
+        ]
+        if found:
+            count = f"{len(found)} {'setting comes' if len(found) == 1 else 'settings come'}"
+            said.append(f"{count} from {name}: {_names(found)}")
     if not said:
         return ok("env", "no setting comes from a variable")
     return ok("env", "; ".join(said))

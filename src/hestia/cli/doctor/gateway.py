@@ -16,6 +16,7 @@ from hestia.cli.text import plain
 from hestia.config import ConfigProblems, effective, load
 from hestia.core.model import Settings
 
+_TO_DO: Final = " To do: "  # how the store's words about its trouble end
 NAMED: Final = 5  # settings that are named when they differ
 
 _GIVEN_BY_HAND: Final = "command line"
@@ -64,13 +65,12 @@ def health(running: Running) -> Finding:
     """Whether it takes requests and everything in it moves."""
     head = f"version {plain(running.version)} answers at {running.url}"
     if running.problems or running.status not in ("ok", "draining"):
-        stuck = ", ".join(plain(one) for one in running.problems) or plain(running.status)
-        return fail(
-            "gateway",
-            f"{head}, but is not healthy: {stuck}",
-            running.url,
-            "keep its log for a report, then restart it: hestia doctor --report",
-        )
+        told = [plain(one).partition(_TO_DO) for one in running.problems]
+        stuck = " ".join(text.strip() for text, _, _ in told) or plain(running.status)
+        remedies = [remedy.strip().removesuffix(".") for _, _, remedy in told if remedy]
+        if len(remedies) < max(len(told), 1):  # something does not move, and nobody can say why
+            remedies.append("keep its log for a report, then restart it: hestia doctor --report")
+        return fail("gateway", f"{head}, but is not healthy: {stuck}", running.url, *remedies)
     if running.status == "draining" or not running.ready:
         return warn("gateway", f"{head} and is about to end", running.url, "wait, then: hestia serve")
     if running.withheld:
@@ -160,7 +160,7 @@ def failed_service(service: Document) -> Finding:
     name = plain(str(service.get("serviceId")))
     error = service.get("lastError")
     said = error if isinstance(error, dict) else {}
-    detail = plain(str(said.get("detail") or "no reason is known").splitlines()[0])
+    detail = plain(str(said.get("detail") or "no reason is known").splitlines()[0]).removeprefix(f"{name}: ")
     remedy = plain(str(said.get("remedy") or "")) or f"hestia start {name}"
     return fail(
         "gateway", f"{name} has failed: {detail}", f"services.{name}", remedy, f"hestia status {name}"
