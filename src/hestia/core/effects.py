@@ -224,6 +224,7 @@ class Moved:
     """A transition happened: exactly one per change of state (INV-9). lasted: seconds before it.
 
     handle, stuck: of the record then; when this is performed the record may be gone (a reload took it out).
+    ended: what a crash was that is over now; it was told as `error` before. several: it is not the only one.
     """
 
     key: InstanceKey
@@ -239,6 +240,8 @@ class Moved:
     open_leases: int = 0
     handle: Handle | None = None
     stuck: bool = False
+    ended: HestiaError | None = None
+    several: bool = False
 
 
 Effect = (

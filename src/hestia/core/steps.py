@@ -239,6 +239,8 @@ class Steps:
                     open_leases=slot.use.open if slot.use is not None else 0,
                     handle=moved.handle,
                     stuck=moved.stuck,
+                    ended=moved.error if moved.state is State.COLD and moved.cause == "exited" else None,
+                    several=len(slot.service.slots) > 1,
                 )
             )
         if crashed and changed and Do.COUNT_FAILURE not in things:

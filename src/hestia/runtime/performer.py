@@ -397,8 +397,8 @@ class Performer:
         if moved.error is not None:
             data = {"code": moved.error.code, "detail": moved.error.detail}
             self._on_error(place, moved.error)
-        elif moved.after is State.COLD and slot.record.error is not None and moved.cause == "exited":
-            data = {"code": slot.record.error.code, "detail": slot.record.error.detail}
+        elif moved.ended is not None:
+            data = {"code": moved.ended.code, "detail": moved.ended.detail}
         row = Row(
             at=time.time(),
             service=key.service,
@@ -415,7 +415,7 @@ class Performer:
                 **data,
                 "open_leases": moved.open_leases,
                 "forced": moved.forced,
-                **({"several": True} if len(slot.service.slots) > 1 else {}),
+                **({"several": True} if moved.several else {}),
             },
         )
         if keep_move(self._store, moved):
