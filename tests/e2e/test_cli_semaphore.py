@@ -76,6 +76,26 @@ def test_what_is_printed_is_an_environment_file_and_check_is_content(hestia: Cal
     assert told >= {"server", "login", "version", "project", "role", "template", "playbook", "machine"}
 
 
+def test_the_doctor_looks_at_the_semaphore_that_services_use(hestia: Caller, tmp_path: Path) -> None:
+    def said(severity: str) -> dict[str, list[str]]:
+        found = json.loads(hestia("doctor", "--json").out)["findings"]
+        ours = [one for one in found if one["check"] == "semaphore" and one["severity"] == severity]
+        return {one["text"].partition(":")[0]: one["do"] for one in ours}
+
+    (tmp_path / "hestia_config.yml").write_text("services: {}\n")
+    assert said("ok") == {}, "nobody uses it"
+    (tmp_path / ".env").write_text(hestia(*BOOTSTRAP, "--machine", "gpu-1").out)
+    configure(tmp_path)
+    assert said("fail") == {}
+    assert set(said("ok")) >= {"server", "version", "login", "project", "role", "template", "machine"}
+    configure(tmp_path, start_template="strat")
+    assert "hestia semaphore bootstrap" in said("fail")["template"]
+    configure(tmp_path, api_key="wrong")
+    assert "semaphore_api_key" in said("fail")["login"][0]
+    configure(tmp_path, base_url=f"http://127.0.0.1:{free_port()}")
+    assert "start Semaphore" in said("fail")["server"][0]
+
+
 def test_a_second_run_changes_neither_the_server_nor_the_file(
     hestia: Caller, tmp_path: Path, semaphore: SemaphoreProgram
 ) -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from hestia.cli.doctor import addresses, configuration, engines, folder, gateway, machine, ports, store
+from hestia.cli.doctor import (
+    addresses,
+    configuration,
+    engines,
+    folder,
+    gateway,
+    machine,
+    ports,
+    semaphore,
+    store,
+)
 from hestia.cli.doctor.finding import Check, Finding
 from hestia.cli.doctor.world import World
 
@@ -40,6 +50,10 @@ def _of_services(world: World) -> Iterator[Check]:
                 yield Check(
                     "engine", str(service.id), look, "look at the folders of its command, cwd and PATH"
                 )
+    for wish in semaphore.wanted(world):
+        yield Check(
+            "semaphore", wish.server.base_url, partial(semaphore.server, wish), "hestia semaphore check"
+        )
     for service in world.services:
         name = str(service.id)
         for instance in service.instances:
