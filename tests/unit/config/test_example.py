@@ -14,6 +14,8 @@ from hestia.core.model import NEVER, ServiceId
 from tests.unit.config.loading import ENGINES, Loader
 
 EXAMPLE = files("hestia.cli").joinpath("example_config.yml").read_text(encoding="utf-8")
+PART = re.compile(r"^# (?:semaphore_\w+|machines):.*\n(?:#   .*\n)*", re.MULTILINE)
+TOP = re.sub("^# ", "", "".join(PART.findall(EXAMPLE)), flags=re.MULTILINE)  # what services build on
 BLOCK = re.compile(r"^  # ([a-z0-9-]+):\n((?:  #   .*\n)+)", re.MULTILINE)
 BLOCKS = {match[1]: re.sub("^  # ", "  ", match[0], flags=re.MULTILINE) for match in BLOCK.finditer(EXAMPLE)}
 
@@ -26,7 +28,7 @@ def test_the_example_is_valid_as_it_stands(loader: Loader) -> None:
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_every_block_of_the_example_is_valid_without_its_comment_marks(loader: Loader, name: str) -> None:
-    text = EXAMPLE + BLOCKS[name]
+    text = TOP + EXAMPLE + BLOCKS[name]
     settings = loader(text, env={"SEMAPHORE_API_KEY": "abc"})
     assert list(settings.services) == ["ollama", name]
     assert settings.warnings == ()
@@ -34,13 +36,24 @@ def test_every_block_of_the_example_is_valid_without_its_comment_marks(loader: L
 
 
 def test_all_blocks_are_valid_together(loader: Loader) -> None:
-    text = EXAMPLE + "".join(BLOCKS.values())
-    assert len(loader(text).services) == len(BLOCKS) + 1
+    text = TOP + EXAMPLE + "".join(BLOCKS.values())
+    settings = loader(text, env={"SEMAPHORE_API_KEY": "abc"})
+    assert len(settings.services) == len(BLOCKS) + 1
+    assert set(settings.machines) >= {"this-machine", "gpu-server-01"}
+    assert settings.gateway.semaphore_project == "hestia"
+    jsonschema.validate(yaml.safe_load(text), json_schema(ENGINES))
 
 
 def test_the_example_has_what_was_promised() -> None:
     """SPEC 2.4 names them."""
-    wanted = {"open-webui", "comfyui", "stable-diffusion", "jupyter", "code-server", "cloud-ml"}
+    wanted = {"sdxl", "big-llm", "llm", "api"} | {
+        "open-webui",
+        "comfyui",
+        "stable-diffusion",
+        "jupyter",
+        "code-server",
+        "cloud-ml",
+    }
     assert wanted <= set(BLOCKS)
     assert max(len(line) for line in EXAMPLE.splitlines()) <= 120
 
