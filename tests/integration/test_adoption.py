@@ -16,6 +16,7 @@ from hestia.core import steps, world
 from hestia.core.difference import difference
 from hestia.core.errors import HestiaError
 from hestia.core.lease import Lease
+from hestia.core.lifecycle import State
 from hestia.core.model import GatewayId, InstanceId, InstanceKey, OnExit, ServiceId, ServiceSettings
 from hestia.core.ports import Discovered, Handle, Intent, Observed
 from hestia.runtime import adoption
@@ -456,3 +457,32 @@ async def test_ad_03_a_person_gives_up_what_no_engine_here_can_end() -> None:
             await bare.requests.answered(2)
             assert isinstance(bare.requests.outcomes[-1][1], Lease)
         assert [one.generation for one in machine.live_keys] == []
+
+
+async def test_ad_13_a_stop_that_was_decided_and_can_never_be_found_again_needs_force(quick: None) -> None:
+    """No handle was written and the engine's list is cut short, as Semaphore's is: absence proves nothing."""
+
+    class ShortList(FakeEngine):
+        async def discover(self, owner: GatewayId) -> Discovered:
+            return Discovered((), complete=False)
+
+    async with FakeMachine() as machine:
+        store = await left_hot(machine)
+        intent = store.kept[KEY].intent
+        await store.open(KEY.gateway)
+        store.closed(KEY, "")
+        await store.intend(intent)
+        store.noted(KEY, state=State.STOPPING)
+        machine.end(machine.last())
+        engine = ShortList(machine, listening=True)
+        async with bare_gateway(engine, store=store) as bare:
+            bare.requests.send("early")
+            await bare.requests.answered(1)
+            assert "--force" in refusal(bare).remedy
+            bare.gateway.stop(A, force=True, actor="me")
+            await bare.until_state("cold")
+            assert KEY not in store.kept
+            bare.requests.send("later")
+            await bare.requests.answered(2)
+            assert isinstance(bare.requests.outcomes[1][1], Lease)
+            assert engine.starts == [replace(KEY, generation=2)]
