@@ -161,7 +161,7 @@ def document(
     read: whether the caller may see details. `content-type` is among the fields.
     """
     found = row(error)
-    detail = _detail(error) if read else found.category
+    detail = _detail(error, request_id) if read else found.category
     members: dict[str, object] = {
         "type": f"urn:hestia:error:{error.code}",
         "title": found.title,
@@ -220,11 +220,14 @@ def _fields(error: e.HestiaError, found: Row, request_id: str) -> Fields:
     return fields
 
 
-def _detail(error: e.HestiaError) -> str:
+def _detail(error: e.HestiaError, request_id: str) -> str:
     """What happened, what to do, the last lines of output. The first line stands alone (ET-01)."""
     parts = [error.detail[:DETAIL_LIMIT]]
-    if error.remedy:
-        parts.append(f"Do: {error.remedy[:DETAIL_LIMIT]}")
+    remedy = error.remedy[:DETAIL_LIMIT]
+    if isinstance(error, e.InternalError):  # ours, so that there is one thing to do about it (ET-07)
+        remedy = f"report it with what this prints: hestia doctor --report {request_id}".rstrip()
+    if remedy:
+        parts.append(f"Do: {remedy}")
     if error.tail:
         parts.append("Last output:\n" + "\n".join(error.tail[-TAIL_LINES:]))
     return "\n".join(parts)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pwd
+import re
 import signal
 import socket
 import subprocess
@@ -361,6 +363,51 @@ def test_et07_a_report_has_everything_but_secrets(doctor: Doctor, monkeypatch: p
     whole = doctor.call("doctor", "--report", "--json")
     assert "canary" not in whole.out
     assert "## Findings" in json.loads(whole.out)["report"]
+
+
+async def test_et07_a_report_with_an_id_tells_the_request_also_without_a_gateway(tmp_path: Path) -> None:
+    engine = {
+        "type": "process",
+        "command": [sys.executable, "-c", "raise SystemExit('token=canary')", "{port}"],
+    }
+    folder = tmp_path / "a"
+
+    async def reported(request_id: str, port: int) -> str:
+        done = await asyncio.to_thread(
+            subprocess.run, [*PROGRAM, "doctor", "--report", request_id], cwd=folder,
+            env=environment(HESTIA_PORT=str(port), HESTIA_STATE_DIR=str(folder / "state"), A_TOKEN="canary"),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert "canary" not in done.stdout
+        return str(done.stdout).partition(f"## Request {request_id}")[2]
+
+    async with serving(folder, {"services": {"a": {"engine": engine}}}) as served:
+        answer = await served.http.get(f"{served.url}/services/a/")
+        request_id = answer.headers["x-request-id"]
+        told = await reported(request_id, served.port)
+        assert "GET /services/a/   503 service_start_failed" in told
+        assert f"a starts: a request came ({request_id})" in told
+        assert "no request of this id is remembered" in await reported("req_nobody", served.port)
+    told = await reported(request_id, served.port)
+    assert "GET /services/a/   503 service_start_failed" in told
+    assert f"a starts: a request came ({request_id})" in told
+
+
+def test_cl11_verbose_shows_the_calls_and_what_each_check_took(doctor: Doctor) -> None:
+    with page() as port:
+        Path("hestia_config.yml").write_text(yaml.safe_dump({"port": port, "services": {}}))
+        ran = doctor.call("doctor", "-v")
+    assert re.search(rf"GET http://127.0.0.1:{port}/healthz -> \d+ in \d+ ms", ran.err)
+    assert re.search(r"check config took \d+ ms", ran.err)
+    assert "took" not in ran.out
+
+
+def test_variables_that_give_settings_are_named(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HESTIA_PORT", str(free_port()))
+    Path(".env").write_text("HESTIA_LOG_LEVEL=info\n")
+    (told,) = [one["text"] for one in doctor({"services": {}}) if one["check"] == "env"]
+    assert "HESTIA_PORT" in told
+    assert "log_level in line 1" in told
 
 
 def test_cl04_a_terminal_sees_progress_and_a_hint_and_no_line_is_too_long(tmp_path: Path) -> None:

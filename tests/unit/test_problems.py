@@ -113,3 +113,12 @@ def test_er_09_details_are_bounded_and_escaped() -> None:
     assert status == 400
     assert len(body) < 20_000
     assert json.loads(body.decode("utf-8"))["detail"].startswith('a"b\r\n')
+
+
+def test_et_07_a_fault_of_ours_names_the_command_that_reports_it() -> None:
+    _, told, _ = document(errors.InternalError("Hestia failed."), request_id="req_7kq2")
+    assert str(told["detail"]).splitlines() == [
+        "Hestia failed.",
+        "Do: report it with what this prints: hestia doctor --report req_7kq2",
+    ]
+    assert told["status"] == 500

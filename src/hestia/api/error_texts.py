@@ -27,8 +27,8 @@ ERRORS: Final[Mapping[str, ErrorText]] = {
         "Hestia itself failed. The request and the service are not to blame.",
         (
             "Send the request again; other requests are not affected.",
-            "Report it with the log lines that carry the request id of the answer, and with: hestia doctor "
-            "--report",
+            "Report it with what this prints for the request id of the answer: hestia doctor --report ID",
+            "Add the lines of the gateway's log that carry that id; only there is the traceback.",
         ),
     ),
     "strategy_error": ErrorText(

@@ -77,10 +77,7 @@ def install(app: FastAPI) -> None:
 
 def internal(scope: Scope) -> Response:
     """The answer to a bug of ours; what happened is in the log under the same id (ET-07)."""
-    error = InternalError(
-        "Hestia failed to answer this call; this is a fault of Hestia, not of the request.",
-        remedy="Report it with the log lines that carry this request id.",
-    )
+    error = InternalError("Hestia failed to answer this call; this is a fault of Hestia, not of the request.")
     return problem(error, scope)
 
 

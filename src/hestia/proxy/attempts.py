@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     pass
 
 log = logging.getLogger(__name__)
+_OURS: Final = "Hestia failed while it served this request; this is a fault of Hestia, not of the request."
 
 CONTROL_CONNECT_TIMEOUT: Final = 5.0  # seconds; a unix socket in this process
 REFUSED_AFTER_HOT: Final = 2.0  # seconds after hot in which a refused connect is tried again (CQ-13)
@@ -112,7 +113,7 @@ class Attempts(Resorts):
 
     def broke(self) -> None:
         """A bug of ours, already logged: 500 before a head was written, else truncation (T-ER-04)."""
-        self.fail(InternalError("The gateway broke while it served this request."), keep=False)
+        self.fail(InternalError(_OURS), keep=False)
 
     def _dialled(self, outcome: UpstreamConnection | UpstreamError) -> None:
         try:

@@ -223,7 +223,7 @@ class Jobs:
         except Exception as exc:  # boundary: a bug in an engine or in us answers the waiters (SF-15)
             broken = InternalError(
                 f"Starting failed inside Hestia ({type(exc).__name__}: {exc}).",
-                remedy="this is a bug; the gateway's log has the details",
+                remedy="report it with what this prints: hestia doctor --report",
                 stage="engine",
             )
             log.exception("A start broke", extra={"event_type": "start_broke", "service_id": service.id})

@@ -375,3 +375,13 @@ def test_a_failed_service_is_told_with_the_gateways_own_reason() -> None:
     )
     assert finding.text == "chat has failed: no program"
     assert finding.do == ("install it", "hestia status chat")
+
+
+def test_a_full_disk_is_mended_by_room_and_not_by_a_restart() -> None:
+    said = 'store: The database "/x/a.db" is not written: its disk is full. To do: free some space there.'
+    finding = gateway.health(running(status="failing", problems=(said,)))
+    assert finding.text.endswith("its disk is full.")
+    assert finding.do == ("free some space there",)
+    finding = gateway.health(running(status="failing", problems=(said, "loop: it was 4.0 s late")))
+    assert finding.do[0] == "free some space there"
+    assert "hestia doctor --report" in finding.do[1]

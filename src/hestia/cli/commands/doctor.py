@@ -18,7 +18,7 @@ from hestia.cli.doctor.world import World, gather
 from hestia.cli.exits import ExitCode, Interrupted, Quiet
 from hestia.cli.session import Example, Session, client_options, current
 from hestia.cli.target import read_key
-from hestia.cli.text import cut_end
+from hestia.cli.text import cut_end, span
 
 
 @command(
@@ -27,25 +27,41 @@ from hestia.cli.text import cut_end
         Example("hestia doctor", "everything: configuration, ports, engines, addresses, machine"),
         Example("hestia doctor -q", "only what is wrong; exit code 1 when something has failed"),
         Example("hestia doctor --report > report.md", "a text for an issue, without secrets"),
+        Example("hestia doctor --report req_7kq2mxw3f5z6ayb4ndaaab", "the same, with one request"),
     ),
 )
 @click.option("--config", "path", metavar="PATH", help="The configuration file. Also: HESTIA_CONFIG_PATH.")
 @click.option(
-    "--report", is_flag=True, help="Print a text for an issue: findings, settings, services, no secrets."
+    "--report",
+    "about",
+    is_flag=False,
+    flag_value="",
+    metavar="[ID]",
+    help="Print a text for an issue: findings, settings, services, one request; no secrets.",
 )
 @client_options
-def doctor(path: str | None, report: bool) -> None:
+def doctor(path: str | None, about: str | None) -> None:
     """Find out what is wrong, and what to do. Changes nothing, wakes nothing, needs no gateway.
 
     Each line is ok, skip, warn or FAIL. Exit code 0: nothing has failed; 1: something has.
     """
     session = current()
     key = read_key(session.key_file, session.environment)
-    world = gather(session.environment, session.folder, path=path, url=session.url, key=key)
+    trace = session.note if session.verbose else None
+    world = gather(
+        session.environment,
+        session.folder,
+        path=path,
+        url=session.url,
+        key=key,
+        trace=trace,
+        bodies=session.verbose > 1,
+    )
     began = time.monotonic()
     findings = _look(session, world)
     spent = time.monotonic() - began
-    text = report_lines(world, findings) if report else []
+    report = about is not None
+    text = report_lines(world, findings, about=about or "") if report else []
     if session.json:
         found = document(findings, seconds=spent, url=world.target.url)
         session.result(
@@ -67,7 +83,7 @@ def _shown(session: Session, findings: Sequence[Finding]) -> list[str]:
 def _look(session: Session, world: World) -> list[Finding]:
     """Run all checks, with one line of progress on a terminal. Raises Interrupted, after what is known."""
     everything = Round(checks(world))
-    drawn = session.err.redraw and not session.quiet and not session.json
+    drawn = session.err.redraw and not session.quiet and not session.json and not session.verbose
     try:
         everything.run(_progress(session) if drawn else _say_nothing)
     except KeyboardInterrupt as exc:
@@ -82,6 +98,9 @@ def _look(session: Session, world: World) -> list[Finding]:
         ) from exc
     if drawn:
         _wipe()
+    if session.verbose:
+        for name, where, seconds in everything.took:
+            session.note(f"check {f'{name} {where}'.strip()} took {span(seconds * 1000)}")
     return everything.findings
 
 

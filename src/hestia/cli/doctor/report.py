@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from hestia.cli.doctor.addresses import CONTAINER_MARKS
+from hestia.cli.doctor.asked_about import request_lines
 from hestia.cli.doctor.finding import Finding
 from hestia.cli.doctor.running import Running
 from hestia.cli.doctor.show import lines, summary
@@ -34,14 +35,16 @@ _PAPER: Final = Screen(terminal=False, colour=False, redraw=False, drawn_marks=F
 _NAME: Final = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 
 
-def report(world: World, findings: Sequence[Finding]) -> list[str]:
-    """The lines of the report."""
+def report(world: World, findings: Sequence[Finding], *, about: str = "") -> list[str]:
+    """The lines of the report. about: id of a request that is told in it, "" for none."""
     body = [
         *_head(),
         *_section("Findings", [*lines(findings, _PAPER), summary(findings)]),
         *_section("Settings that are not the default", _settings(world.settings)),
         *_section("Gateway", _gateway(world.asked.running())),
     ]
+    if about:
+        body += _section(f"Request {plain(about)}", request_lines(world, about))
     return list(cleaned(body, secrets(world), home=world.environment.get("HOME", "")))
 
 

@@ -34,12 +34,18 @@ class Round:
         self._found: dict[int, list[Finding]] = {}
         self._waiting = deque(range(len(checks)))
         self._under_way: dict[int, float] = {}  # check → when it is given up
-        self._done: queue.SimpleQueue[tuple[int, list[Finding]]] = queue.SimpleQueue()
+        self._took: dict[int, float] = {}  # check → seconds
+        self._done: queue.SimpleQueue[tuple[int, list[Finding], float]] = queue.SimpleQueue()
 
     @property
     def findings(self) -> list[Finding]:
         """In the order of the checks."""
         return [finding for at in sorted(self._found) for finding in self._found[at]]
+
+    @property
+    def took(self) -> list[tuple[str, str, float]]:
+        """Name, place and seconds of each check that ended by itself, in the order of the checks."""
+        return [(self._checks[at].name, self._checks[at].where, self._took[at]) for at in sorted(self._took)]
 
     @property
     def left(self) -> int:
@@ -55,12 +61,12 @@ class Round:
             tell(len(self._found), len(self._checks), names)
             until = min(end, *self._under_way.values(), time.monotonic() + TICK)
             try:
-                at, found = self._done.get(timeout=max(until - time.monotonic(), 0.0))
+                at, found, took = self._done.get(timeout=max(until - time.monotonic(), 0.0))
             except queue.Empty:
                 self._give_up(time.monotonic())
                 continue
             if self._under_way.pop(at, None) is not None:
-                self._found[at] = found
+                self._found[at], self._took[at] = found, took
         for at in [*self._under_way, *self._waiting]:
             check = self._checks[at]
             text = f"not looked at: the {self._in_all:g} s for everything were over"
@@ -74,13 +80,13 @@ class Round:
             threading.Thread(target=self._look, args=(at,), name=name, daemon=True).start()
 
     def _look(self, at: int) -> None:
-        check = self._checks[at]
+        check, began = self._checks[at], time.monotonic()
         try:
             found = list(check.look())
         except Exception as exc:  # the boundary: one check that breaks must not take the others along
             text = f"the check itself failed: {type(exc).__name__}: {plain(str(exc))}"
             found = [fail(check.name, _named(check, text), check.where, "report it: hestia doctor --report")]
-        self._done.put((at, found))
+        self._done.put((at, found, time.monotonic() - began))
 
     def _give_up(self, now: float) -> None:
         for at in [at for at, limit in self._under_way.items() if now >= limit]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -71,11 +71,19 @@ class World:
 
 
 def gather(
-    environment: Mapping[str, str], folder: Path, *, path: str | None, url: str | None, key: str
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    path: str | None,
+    url: str | None,
+    key: str,
+    trace: Callable[[str], None] | None = None,
+    bodies: bool = False,
 ) -> World:
     """Read the configuration and find out where the gateway would be. Raises CliError for a bad address.
 
-    path: of `--config`. url: of `--url`. Asks nobody yet.
+    path: of `--config`. url: of `--url`. trace: takes a line for each call, bodies: and for each answer.
+    Asks nobody yet.
     """
     settings: Settings | None = None
     problems: tuple[Problem, ...] = ()
@@ -92,7 +100,14 @@ def gather(
     if not named:
         source = target.source if settings is None else settings.sources.get("port", target.source)
         target = local_target(gateway, target, source)
-    client = Client(target, key=key, connect_timeout=ASK_TIMEOUT, answer_timeout=ASK_TIMEOUT)
+    client = Client(
+        target,
+        key=key,
+        trace=trace,
+        bodies=bodies,
+        connect_timeout=ASK_TIMEOUT,
+        answer_timeout=ASK_TIMEOUT,
+    )
     return World(environment, folder, settings, problems, gateway, target, named, Asked(client))
 
 
