@@ -79,7 +79,7 @@ async def test_ad_08_socket_restart_and_watchdog_leave_services_running(
 
     assert "Installed" in hestia("install", "--yes", "--config", str(file))
     assert "Already so" in hestia("install", "--yes", "--config", str(file))
-    assert "1 services" in hestia("status")
+    assert "  1 service\n" in hestia("status")
 
     # the first connection starts the gateway
     systemd.systemctl("stop", "hestia.service")
