@@ -147,7 +147,7 @@ class Hestia:
         before = {kept.intent.engine for kept in memory.kept}
         if before:
             before &= self._known_engines()
-        engines = self._make_engines(self.settings.engines() | before)
+        engines = self._make_engines(self.settings.engines() | before, self.settings)
         for engine in engines.values():
             cleanup.push_async_callback(engine.aclose)
         pool = Pool(spawn=self._tasks.spawn, clock=clock)
@@ -270,7 +270,7 @@ class Hestia:
         try:
             if self._edge is not edge:
                 raise ConfigError("The gateway is ending.")
-            engines = self._make_engines(new.engines() - set(self.gateway.engines))
+            engines = self._make_engines(new.engines() - set(self.gateway.engines), new)
         except BaseException:
             self._doors.give_up(edge, opened)
             raise
@@ -317,14 +317,15 @@ class Hestia:
         if self._plugins is not None:
             return set(self._plugins)
         registry = EngineRegistry()
-        return set(registry.names()) - set(registry.failures())
+        return {*registry.names(), *_own_engines(self.settings)} - set(registry.failures())
 
-    def _make_engines(self, names: set[str]) -> dict[str, Engine]:
-        """One engine object for each name. Raises ConfigError."""
+    def _make_engines(self, names: set[str], settings: Settings) -> dict[str, Engine]:
+        """One engine object for each name; installed ones come before those of files. Raises ConfigError."""
         plugins = self._plugins
         if plugins is None:
             registry = EngineRegistry()
-            plugins = {name: registry.plugin(name) for name in names}
+            own = {name: one for name, one in _own_engines(settings).items() if name not in registry.names()}
+            plugins = {name: own.get(name) or registry.plugin(name) for name in names}
         return {name: self._make_engine(name, plugins[name]) for name in sorted(names)}
 
     def _make_engine(self, name: str, plugin: EnginePlugin) -> Engine:
@@ -407,6 +408,12 @@ class Hestia:
     async def _stop_services(self, left: list[str], everything: bool) -> None:
         left += await self.gateway.stop_all(timeout=STOP_LIMIT, everything=everything)
         life.ended(self._store, self.gateway.note, left)
+
+
+def _own_engines(settings: Settings) -> dict[str, EnginePlugin]:
+    """Engines that files of the user's bring, by name."""
+    found = settings.strategies
+    return {} if found is None else {name: one.plugin for name, one in found.engines.items()}
 
 
 def serve(

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.contract.process_machine import free_port
 from tests.e2e.cli import PATIENCE, PROGRAM, environment
 from tests.e2e.served import Served, serving
+from tests.fakes.facts import eventually
 from tests.fakes.http_upstream import HttpUpstream
 
 pytestmark = pytest.mark.e2e
@@ -43,6 +49,48 @@ async def strategies(served: Served, *arguments: str) -> str:
 
 async def who(served: Served) -> str:
     return (await served.get("/services/a/echo")).headers["x-upstream"]
+
+
+README = Path(__file__).parents[2] / "strategies" / "README.md"
+BOX = """#!/bin/sh
+echo "$1 $2" >> calls
+pid=$(cat pid 2>/dev/null)
+case $1 in
+  status) test -n "$pid" && kill -0 "$pid" 2>/dev/null ;;
+  start)
+    setsid PYTHON -m http.server PORT --bind 127.0.0.1 --directory pages >/dev/null 2>&1 &
+    echo $! > pid ;;
+  stop) kill "$pid"; rm pid ;;
+esac
+"""
+
+
+async def test_an_engine_of_ones_own_starts_stops_and_is_taken_over(tmp_path: Path) -> None:
+    """That of strategies/README.md, as printed; a second gateway finds what the first one left."""
+    folder = tmp_path / "gateway"
+    (folder / "strategies").mkdir(parents=True)
+    (folder / "pages").mkdir()
+    (folder / "pages" / "hello").write_text("from the box")
+    text = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)[1]
+    (folder / "strategies" / "script.py").write_text(text)
+    port, box = free_port(), folder / "box"
+    box.write_text(BOX.replace("PYTHON", sys.executable).replace("PORT", str(port)))
+    box.chmod(0o755)
+    engine = {"type": "script", "file": str(box)}
+    url = f"http://127.0.0.1:{port}"
+    one = {"base_url": url, "health_url": f"{url}/hello", "engine": engine, "on_exit": "keep"}
+    try:
+        for again in (False, True):
+            async with serving(folder, {"services": {"a": one}}) as served:
+                assert (await served.get("/services/a/hello")).text == "from the box"
+                if again:
+                    (await served.http.post(f"{served.url}/v1/services/a/stop")).raise_for_status()
+                    await eventually(lambda: not (folder / "pid").exists(), "the box to be stopped")
+    finally:
+        if (folder / "pid").exists():
+            os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+    calls = (folder / "calls").read_text().splitlines()
+    assert [line.split()[0] for line in calls if not line.startswith("status")] == ["start", "stop"]
 
 
 async def test_a_file_is_loaded_changed_broken_and_mended_while_requests_go_on(tmp_path: Path) -> None:

@@ -244,7 +244,9 @@ class Builder:
             return
         near = nearest(name, engines) if isinstance(name, str) else ""
         text = f"there is no engine {show(name)}; expected {one_of(engines)}"
-        self._checker.add(node, full, text, expected=one_of(engines), nearest=near)
+        broken = [f"{one.file}: {one.detail}" for one in self._around.strategies.failed]
+        remedy = f"if a file of yours brings it, mend that: {'; '.join(broken)}" if broken else ""
+        self._checker.add(node, full, text, expected=one_of(engines), nearest=near, remedy=remedy)
 
     def _default_engine(self, service: str, keys: ServiceKeys) -> tuple[str, BaseModel | None]:
         """Engine none; `ollama` on this machine is started with the program if there is one (SPEC 2.4)."""

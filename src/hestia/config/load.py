@@ -102,6 +102,7 @@ class _Loader:
             [*services, OLLAMA] if is_default else services, may_define=environment.may_define()
         )
         strategies = self._strategies(gateway.strategies)
+        self._take_engines(strategies)
         built = self._build(gateway, services, environment.result, strategies, is_default=is_default)
         problems = [*self.checker.problems, *environment.result.problems]
         if problems:
@@ -117,6 +118,17 @@ class _Loader:
             shared=built.shared,
             strategies=strategies,
         )
+
+    def _take_engines(self, strategies: Strategies) -> None:
+        """Those of files too, unless an installed one has that name."""
+        own = {name: one.plugin.Options for name, one in strategies.engines.items()}
+        self._warnings += [
+            f"{strategies.engines[name].origin}: there is an engine {name!r} already, so that of the file is "
+            "not used; give it another name"
+            for name in own
+            if name in self._engines
+        ]
+        self._engines = {**own, **self._engines}
 
     # -- reading -------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from hestia.core.model import Endpoint, GatewayId, InstanceId, InstanceKey, ServiceId
 
@@ -172,6 +172,17 @@ class EnginePlugin(Protocol):
     Options: ClassVar[type[Any]]  # pydantic model class; core does not know pydantic, hence Any
 
     def __call__(self, context: EngineContext) -> Engine: ...
+
+
+_OF_ENGINES: Final = (
+    *("start", "stop", "inspect", "discover", "watch", "logs", "aclose"),
+    *("name", "Options", "settle_time"),
+)
+
+
+def lacking_of_engine(plugin: object) -> list[str]:
+    """What a class lacks to be an `EnginePlugin`."""
+    return [part for part in _OF_ENGINES if not hasattr(plugin, part)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from hestia.core.errors import HestiaError
 from hestia.core.lifecycle import State
 from hestia.core.model import InstanceId, InstanceSettings
+from hestia.core.ports import EnginePlugin
 from hestia.core.records import Slot
 
 PEEK_MAX = 256 * 1024  # bytes of a body that are read ahead at most (SB-07)
@@ -230,9 +231,18 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnEngine:
+    """An engine that a file registered. origin: the file."""
+
+    plugin: EnginePlugin
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Strategies:
-    """All that this gateway has. files: every file that was looked at, to watch them."""
+    """All that this gateway has. engines: of files only; packages bring theirs themselves."""
 
     loaded: Mapping[str, Loaded] = field(default_factory=dict)
+    engines: Mapping[str, OwnEngine] = field(default_factory=dict)
     failed: tuple[Failed, ...] = ()
     folder: str = ""

@@ -13,10 +13,9 @@ from typing import Final
 
 from hestia.core.errors import ConfigError
 from hestia.core.model import Settings
-from hestia.core.ports import EnginePlugin
+from hestia.core.ports import EnginePlugin, lacking_of_engine
 
 GROUP: Final = "hestia.engines"
-_METHODS: Final = ("start", "stop", "inspect", "discover", "watch", "logs", "aclose")
 
 
 class EngineRegistry:
@@ -86,7 +85,7 @@ def _load(point: EntryPoint) -> EnginePlugin:
             f"the engine {point.name!r} of {_package(point)} cannot be loaded: {type(exc).__name__}: {exc}",
             remedy=f"reinstall {_package(point)} with what it needs, or take another engine",
         ) from exc
-    lacking = [part for part in (*_METHODS, "Options", "settle_time") if not hasattr(plugin, part)]
+    lacking = lacking_of_engine(plugin)
     if lacking or getattr(plugin, "name", None) != point.name:
         wrong = (
             f"lacks {', '.join(lacking)}" if lacking else f"calls itself {getattr(plugin, 'name', None)!r}"

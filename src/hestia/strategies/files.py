@@ -20,7 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Final
 
-from hestia.core.strategy import Failed, Loaded, StrategyPlugin
+from hestia.core.ports import EnginePlugin, lacking_of_engine
+from hestia.core.strategy import Failed, Loaded, OwnEngine, StrategyPlugin
 
 TRIAL_LIMIT: Final = 5.0  # seconds for importing one file
 _BEGIN_LIMIT: Final = 30.0  # seconds until its process has begun, on a busy machine
@@ -35,6 +36,7 @@ class Registry:
 
     def __init__(self, misfit: Callable[[object], str] = lambda _: "") -> None:
         self.found: list[StrategyPlugin] = []
+        self.engines: list[EnginePlugin] = []
         self._misfit = misfit
 
     def register(self, strategy: StrategyPlugin) -> None:
@@ -43,6 +45,15 @@ class Registry:
             raise TypeError(wrong)
         self.found.append(strategy)
 
+    def register_engine(self, engine: EnginePlugin) -> None:
+        """Make an engine known by its `name`. Raises TypeError for what is none."""
+        if lacking := lacking_of_engine(engine):
+            name = getattr(engine, "__name__", engine)
+            raise TypeError(f"{name!r} is no engine: it lacks {', '.join(lacking)}")
+        if not callable(engine) or not hasattr(engine.Options, "model_validate"):
+            raise TypeError(f"{engine!r}: its Options is no pydantic model")
+        self.engines.append(engine)
+
 
 @dataclass(slots=True)
 class _Tried:
@@ -50,6 +61,7 @@ class _Tried:
 
     stamp: str
     found: list[StrategyPlugin] = field(default_factory=list)
+    engines: list[EnginePlugin] = field(default_factory=list)
     failed: Failed | None = None
 
 
@@ -61,11 +73,12 @@ class Files:
         self._misfit = misfit
         self._known: dict[Path, _Tried] = {}
 
-    def load(self, folder: str) -> tuple[dict[str, Loaded], list[Failed]]:
-        """Strategies by name, and the files that are broken. Blocks."""
+    def load(self, folder: str) -> tuple[dict[str, Loaded], dict[str, OwnEngine], list[Failed]]:
+        """Strategies and engines by name, and the files that are broken. Blocks."""
         paths = own_files(folder)
         self._known = {path: one for path, one in self._known.items() if path in paths}
         loaded: dict[str, Loaded] = {}
+        engines: dict[str, OwnEngine] = {}
         failed: list[Failed] = []
         for path in paths:
             one = self._tried(path)
@@ -77,7 +90,13 @@ class Files:
                     failed.append(Failed(file=str(path), detail=text, trace=""))
                 else:
                     loaded[plugin.name] = Loaded(plugin=plugin, origin=str(path))
-        return loaded, failed
+            for engine in one.engines:
+                if (owner := engines.get(engine.name)) is not None:
+                    text = f"{owner.origin} has an engine {engine.name!r} as well; rename one of them"
+                    failed.append(Failed(file=str(path), detail=text, trace=""))
+                else:
+                    engines[engine.name] = OwnEngine(plugin=engine, origin=str(path))
+        return loaded, engines, failed
 
     def _tried(self, path: Path) -> _Tried:
         try:
@@ -96,7 +115,8 @@ class Files:
             failed = _trial(path)
             if failed is not None:
                 return _Tried(stamp, failed=failed)
-            return _Tried(stamp, found=run(path, source, self._misfit))
+            registry = run(path, source, self._misfit)
+            return _Tried(stamp, registry.found, registry.engines)
         except (Exception, SystemExit) as exc:  # boundary: somebody's file
             return _Tried(stamp, failed=_failed(path, f"{type(exc).__name__}: {exc}", trace_of(exc)))
         finally:
@@ -111,7 +131,7 @@ def own_files(folder: str) -> list[Path]:
     return sorted(path for path in place.glob("*.py") if not path.name.startswith(("_", ".")))
 
 
-def run(path: Path, source: bytes, misfit: Callable[[object], str]) -> list[StrategyPlugin]:
+def run(path: Path, source: bytes, misfit: Callable[[object], str]) -> Registry:
     """Import a file and let it register. Raises whatever it raises."""
     name = f"{_PACKAGE}.{path.stem}"
     module = ModuleType(name)
@@ -123,9 +143,9 @@ def run(path: Path, source: bytes, misfit: Callable[[object], str]) -> list[Stra
         raise TypeError(f"it has no function {FUNCTION}(registry)")
     registry = Registry(misfit)
     register(registry)
-    if not registry.found:
+    if not registry.found and not registry.engines:
         raise TypeError(f"its {FUNCTION} registers nothing: call registry.register(TheClass)")
-    return registry.found
+    return registry
 
 
 def trace_of(exc: BaseException) -> str:

@@ -45,7 +45,7 @@ class Finder:
         if self._installed is None:
             self._installed = self._load_installed()
         loaded, failed = dict(self._installed[0]), list(self._installed[1])
-        own, broken = self._files.load(folder)
+        own, engines, broken = self._files.load(folder)
         failed += broken
         for name, one in own.items():
             if (other := loaded.get(name)) is not None:
@@ -53,7 +53,7 @@ class Finder:
                 failed.append(Failed(file=one.origin, detail=text, trace=""))
             else:
                 loaded[name] = one
-        return Strategies(loaded=loaded, failed=tuple(failed), folder=folder)
+        return Strategies(loaded=loaded, engines=engines, failed=tuple(failed), folder=folder)
 
     def _load_installed(self) -> tuple[dict[str, Loaded], list[Failed]]:
         loaded: dict[str, Loaded] = {}

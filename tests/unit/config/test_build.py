@@ -130,3 +130,27 @@ def test_a_gateway_on_a_free_port_is_nowhere_yet() -> None:
 def test_a_name_that_only_looks_like_this_machine_is_not() -> None:
     assert not is_this_machine("localhost.example")
     assert is_this_machine("::")
+
+
+OWN_ENGINE = """
+from hestia.engines.none import NoneEngine
+class Own(NoneEngine):
+    name = "NAME"
+def register_strategy(registry): registry.register_engine(Own)
+"""
+
+
+def test_an_engine_of_a_file_can_be_used_and_takes_no_installed_ones_place(loader: Loader) -> None:
+    text = "services: {a: {base_url: 'http://a:1', engine: {type: own}}}\n"
+    folder = loader.folder / "strategies"
+    folder.mkdir()
+    (folder / "mine.py").write_text(OWN_ENGINE.replace("NAME", "own"), encoding="utf-8")
+    (service,) = loader(text).services.values()
+    assert service.instances[0].engine == "own"
+    (folder / "more.py").write_text(OWN_ENGINE.replace("NAME", "process"), encoding="utf-8")
+    (warning,) = loader(text).warnings
+    assert "there is an engine 'process' already" in warning
+    (folder / "mine.py").write_text("1 / 0", encoding="utf-8")
+    (problem,) = loader.problems(text)
+    assert "there is no engine 'own'" in problem.text
+    assert "mine.py: ZeroDivisionError" in problem.remedy

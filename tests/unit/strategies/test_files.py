@@ -55,6 +55,7 @@ def test_a_file_brings_its_strategy(tmp_path: Path) -> None:
         ("x = 1", "no function register_strategy"),
         ("def register_strategy(registry): pass", "registers nothing"),
         ("def register_strategy(registry): registry.register(int)", "it lacks"),
+        ("def register_strategy(registry): registry.register_engine(int)", "is no engine: it lacks start"),
         (GOOD.replace("NAME", "load_balancer"), "give it another name"),
     ],
 )
@@ -117,7 +118,7 @@ def test_two_files_with_one_name_are_told(tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_readme_works(tmp_path: Path) -> None:
-    (text,) = re.findall(
+    text, _ = re.findall(
         r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
     plugin = found(tmp_path, premium=text).loaded["premium"].plugin

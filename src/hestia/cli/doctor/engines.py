@@ -58,7 +58,9 @@ def installed(world: World) -> Iterator[Finding]:
     failures = registry.failures()
     for error in failures.values():
         yield warn("engine", plain(error.detail), "", error.remedy)
-    yield from _orphans(world, {*registry.names()} - {*failures})
+    strategies = world.settings.strategies if world.settings is not None else None
+    own = {} if strategies is None else strategies.engines
+    yield from _orphans(world, {*registry.names(), *own} - {*failures})
     if world.settings is None:
         return
     used = {instance.engine for service in world.services for instance in service.instances}
