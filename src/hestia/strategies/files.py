@@ -26,7 +26,7 @@ from hestia.core.strategy import Failed, Loaded, OwnEngine, StrategyPlugin
 TRIAL_LIMIT: Final = 5.0  # seconds for importing one file
 _BEGIN_LIMIT: Final = 30.0  # seconds until its process has begun, on a busy machine
 FUNCTION: Final = "register_strategy"
-_LAST_WORDS: Final = 1.0  # seconds for reading the rest of what a process said
+_LAST_WORDS: Final = 5.0  # seconds for reading the rest of what a process said
 _PACKAGE: Final = "hestia_own_strategies"
 _TRACE_MAX: Final = 4000  # characters
 
