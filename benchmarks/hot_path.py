@@ -2,6 +2,7 @@
 
     python -m benchmarks.hot_path              microseconds and Python calls per exchange
     python -m benchmarks.hot_path --profile    the same, function by function
+    python -m benchmarks.hot_path --traces URL with traces of every request for that collector
 
 What the kernel and the event loop cost is left out, so the figures hardly move with the load of the machine
 and a change of the code shows. Owns no goal: those stand in `benchmarks/run`.
@@ -33,6 +34,7 @@ from hestia.core.model import (
     ServiceId,
     ServiceSettings,
     Settings,
+    Telemetry,
 )
 from hestia.edge.connection import ClientConnection
 from hestia.http1.upstream import UpstreamConnection
@@ -136,7 +138,13 @@ async def measure(options: argparse.Namespace) -> None:
     service = ServiceSettings(id=SERVICE, instances=(instance,))
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(
-            gateway=GatewaySettings(port=0, state_dir=folder, log_format="json"), services={SERVICE: service}
+            gateway=GatewaySettings(
+                port=0,
+                state_dir=folder,
+                log_format="json",
+                telemetry=Telemetry(otlp_endpoint=options.traces) if options.traces else None,
+            ),
+            services={SERVICE: service},
         )
         hestia = Hestia(settings, access_log=io.BytesIO())
         await hestia.start()
@@ -160,6 +168,7 @@ def main() -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description="The hot path without sockets.")
     parser.add_argument("--profile", action="store_true", help="show where the time goes")
+    parser.add_argument("--traces", metavar="URL", help="send traces there")
     parser.add_argument("--rounds", type=int, default=400)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(measure(parser.parse_args()))

@@ -203,6 +203,17 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 ),
             ),
         ),
+        Panel(
+            "Traces",
+            "ops",
+            (
+                ("rate(hestia_traces_sent_total[$__rate_interval])", "sent"),
+                (
+                    "sum by (reason) (rate(hestia_traces_dropped_total[$__rate_interval]))",
+                    "dropped: {{reason}}",
+                ),
+            ),
+        ),
         Panel("Version", "short", (("hestia_build_info", "{{version}}, Python {{python}}"),), "stat"),
         Panel("Up since", "dateTimeAsIso", (("process_start_time_seconds * 1000", ""),), "stat"),
     ),

@@ -42,7 +42,7 @@ from hestia.proxy.buffers import Buffers
 from hestia.proxy.choosing import Choosers
 from hestia.proxy.service import DataPath
 from hestia.reloading import Reloader, told
-from hestia.runtime import life
+from hestia.runtime import journeys, life
 from hestia.runtime.gateway import Gateway
 from hestia.runtime.records import Records, tell_events
 from hestia.runtime.tasks import Tasks, first_of
@@ -59,6 +59,7 @@ from hestia.telemetry.batches import Reader
 from hestia.telemetry.engines import measured
 from hestia.telemetry.metrics import Metrics
 from hestia.telemetry.recorder import LogRecorder, Recorders
+from hestia.telemetry.traces import Traces
 from hestia.telemetry.writer import Stream
 
 if TYPE_CHECKING:
@@ -142,6 +143,10 @@ class Hestia:
         )
         cleanup.callback(past.close)
         metrics = self.metrics = self._make_metrics(past, clock)
+        traces = self._make_traces(timeline, gateway_id, clock)
+        if traces is not None:
+            cleanup.push_async_callback(traces.aclose)
+            metrics.batches.add(traces)
         cleanup.callback(metrics.batches.close)
         self._context = EngineContext(gateway_id, self._engine_folder(), open_files_at_start())
         before = {kept.intent.engine for kept in memory.kept}
@@ -157,7 +162,9 @@ class Hestia:
             gateway=gateway_id,
             engines=engines,
             store=self._store,
-            recorder=Recorders(self._recorder, metrics.lives, timeline),
+            recorder=Recorders(
+                self._recorder, metrics.lives, timeline, *([traces] if traces is not None else [])
+            ),
             tasks=self._jobs,
             version=__version__,
             closed=pool.forget,
@@ -218,6 +225,7 @@ class Hestia:
             pseudonym=f"hestia-{gateway_id}",  # two gateways in a row are no loop
             trust_unix=bool(self._unix_path),
             is_full=files.is_full,
+            traced=traces is not None,
         )
         self._doors = doors = Doors(self.settings, path, unix_path=self._unix_path)
         private = dispatcher.edge.unix_path
@@ -340,6 +348,30 @@ class Hestia:
             form = logs.choose_form(settings.log_format, terminal=sys.stderr.isatty())
             readers.append(AccessLog(self._access_stream or sys.stderr.buffer, form=form))
         return Metrics(*readers, version=__version__, interval=SWEEP_INTERVAL, clock=clock)
+
+    def _make_traces(self, timeline: Timeline, gateway: str, clock: Callable[[], float]) -> Traces | None:
+        """What sends traces, where the settings want them. Raises ConfigError."""
+        settings = self.settings.gateway
+        if settings.telemetry is None:
+            return None
+        try:
+            from hestia.telemetry.otel import OtlpSender  # an extra
+        except ImportError as exc:
+            raise ConfigError(f"telemetry: {exc}", remedy="pip install 'hestia[otel]'") from exc
+        scheme = "https" if settings.tls is not None else "http"
+        return Traces(
+            OtlpSender(
+                settings.telemetry,
+                version=__version__,
+                instance=gateway,
+                scheme=scheme,
+                counts=self.metrics.traces,
+            ),
+            sample=settings.telemetry.sample,
+            tell=partial(journeys.tell, timeline=timeline),
+            scheme=scheme,
+            clock=clock,
+        )
 
     def _config_view(self) -> ConfigView:
         rows = tuple(ConfigRow(row.key, row.value, row.source) for row in effective(self.settings))

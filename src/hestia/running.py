@@ -43,6 +43,10 @@ log = logging.getLogger(__name__)
 GC_THRESHOLD: Final = (20_000, 2, 2)
 
 
+# Seconds after which the thread that sends traces lets the loop run. With Python's own, 5 ms, one request
+# in a hundred took 18 to 28 ms where every one was traced; with this, 7.
+SWITCH_INTERVAL: Final = 0.0005
+
 LOOKED_AT: Final = 12  # services whose address is looked at when the gateway says that it listens
 BACK_LIMIT: Final = 10.0  # seconds for a gateway that ends to give the lock back
 BACK_PAUSE: Final = 0.05  # seconds between tries
@@ -92,6 +96,7 @@ def serve(
     given = before.given if before is not None else given_sockets(os.environ)
     stream = _log_to_stderr(settings)
     raise_open_files_limit()
+    _share_the_interpreter(settings)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_Process(settings, stream, make, notifier).run(given, before, on_started))
@@ -99,6 +104,11 @@ def serve(
         if before is not None:
             before.close()
         stream.close()
+
+
+def _share_the_interpreter(settings: Settings) -> None:
+    if settings.gateway.telemetry is not None:
+        sys.setswitchinterval(SWITCH_INTERVAL)
 
 
 def _log_to_stderr(settings: Settings) -> LineWriter:
@@ -320,6 +330,7 @@ async def start_bridged(settings: Settings, make: Callable[[Stream], Runnable]) 
     with _one_voice():
         stream = _log_to_stderr(settings)
         raise_open_files_limit()
+        _share_the_interpreter(settings)
         hestia = make(stream)
         try:
             await hestia.start()

@@ -10,8 +10,9 @@ from hestia.config.keys import Keys, key
 from hestia.config.machines import MachineKeys
 from hestia.config.rules import Nested, RetentionKeys, TlsKeys
 from hestia.config.targets import NumberOrName, Seconds, ServerAddress
+from hestia.config.telemetry import TelemetryKeys
 from hestia.config.values import FieldName, Flag, HostName, ListenHost, Many, Network, Text, Whole, Word
-from hestia.core.model import GatewaySettings, Machine, MachineId, OnExit, Retention, Tls
+from hestia.core.model import GatewaySettings, Machine, MachineId, OnExit, Retention, Telemetry, Tls
 
 _GATEWAY: Final = GatewaySettings()
 
@@ -110,6 +111,16 @@ class GatewayKeys(Keys):
         "never forgotten.",
         example={"days": 7, "size": "64MiB"},
         shown="{days: 30, size: 256MiB}",
+    )
+    telemetry: Annotated[
+        Telemetry | None, Nested(TelemetryKeys, '{"otlp_endpoint": "http://localhost:4318"}')
+    ] = key(
+        _GATEWAY.telemetry,
+        "Send traces of requests and starts to a collector of OpenTelemetry: `otlp_endpoint`, "
+        "`service_name`, `sample` (a share from 0 to 1) and `headers`; what is not said, OTEL_… variables "
+        "may say. Needs `pip install 'hestia[otel]'`. See [traces](metrics.md#traces).",
+        example={"otlp_endpoint": "http://localhost:4318", "sample": 0.1},
+        shown="none (no traces)",
     )
     start_without_store: Annotated[bool, Flag()] = key(
         _GATEWAY.start_without_store,

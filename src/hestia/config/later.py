@@ -35,7 +35,6 @@ GATEWAY: Final[dict[str, Later]] = {
     "access": Later("mapping", _ACCESS),
     "api_keys": Later("list", _ACCESS),
     "dashboard": Later("mapping", _ACCESS),
-    "telemetry": Later("mapping", "traces"),
 }
 
 ENGINES: Final[dict[str, str]] = {

@@ -31,6 +31,7 @@ from hestia.config.errors import ConfigProblems, Problem, printable, show
 from hestia.config.front import check_files, sources_of, with_paths
 from hestia.config.ids import is_id
 from hestia.config.models import GatewayKeys, ServiceKeys
+from hestia.config.telemetry import INSTALL, MISSING, is_installed
 from hestia.config.tree import Node, Place, Source
 from hestia.config.yaml_tree import Unreadable, read_yaml
 from hestia.core.model import GatewaySettings, InstanceSettings, OnExit, ServiceId, Settings
@@ -321,6 +322,8 @@ class _Loader:
             self._sources.update(sources_of(given["tls"]))
             if warning := check_files(tls, given["tls"], self.checker):
                 self._warnings.append(f"tls: {warning}")
+        if keys.telemetry is not None and not is_installed():
+            self.checker.add(given["telemetry"], "telemetry", MISSING, at_key=True, remedy=INSTALL)
         return GatewaySettings(**plain)
 
     def _state_dir(self, written: str) -> str:

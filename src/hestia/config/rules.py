@@ -23,10 +23,11 @@ from pydantic import (
 
 from hestia.config.machines import MachineKeys, written_machine
 from hestia.config.sizes import Size, size_text
+from hestia.config.telemetry import TelemetryKeys, written_telemetry
 from hestia.config.values import Flag, Kind, Schema
 from hestia.config.warm import KeepWarmKeys, written
 from hestia.core.calendar import Window
-from hestia.core.model import Machine, Retention, Tls
+from hestia.core.model import Machine, Retention, Telemetry, Tls
 from hestia.core.rules import (
     Cors,
     Edits,
@@ -189,7 +190,9 @@ class RetentionKeys(_Model):
         return Retention(days=self.days, size=self.size)
 
 
-Nest = HeadersKeys | NoWakeKeys | CorsKeys | TlsKeys | RetentionKeys | KeepWarmKeys | MachineKeys
+Nest = (
+    HeadersKeys | NoWakeKeys | CorsKeys | TlsKeys | RetentionKeys | TelemetryKeys | KeepWarmKeys | MachineKeys
+)
 
 
 @dataclass(frozen=True)
@@ -263,6 +266,8 @@ def plain(value: object) -> object:
         return {name: getattr(value, name) for name in TlsKeys.model_fields}
     if isinstance(value, Retention):
         return {"days": value.days, "size": size_text(value.size)}
+    if isinstance(value, Telemetry):
+        return written_telemetry(value)
     if isinstance(value, Window):
         return written(value)
     if isinstance(value, NoWake):

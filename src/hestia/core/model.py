@@ -298,6 +298,16 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """Where traces go. otlp_endpoint, service_name: "" is what the environment says. sample: 0 to 1."""
+
+    otlp_endpoint: str = ""
+    service_name: str = ""
+    sample: float = 1.0
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
     """Settings of the gateway itself. `port` 0 picks a free one."""
 
@@ -314,6 +324,7 @@ class GatewaySettings:
     database_url: str = ""  # "" is `hestia.db` in the state folder
     strategies: str = "strategies"  # folder of the user's own
     retention: Retention = field(default_factory=Retention)
+    telemetry: Telemetry | None = None
     start_without_store: bool = False
     on_exit: OnExit = OnExit.KEEP  # of services that say nothing about it
     orphan_policy: OnExit = OnExit.STOP  # of what this gateway started and no setting names any more

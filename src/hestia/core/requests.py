@@ -37,7 +37,8 @@ class RequestRecord(NamedTuple):
     connection. aborted: side that broke the exchange off (`client`, `upstream`, `gateway`), or "".
     code: of the problem, or "". fallback: the last try was at `fallback_url`. instance, generation: where it
     was sent last; "" and 0 where it never was. steps: empty for what went straight through; else in order,
-    the last one is `end`.
+    the last one is `end`. trace: the `traceparent` it came with, as it was sent, where traces are made; else
+    b"".
     """
 
     at: float
@@ -61,6 +62,7 @@ class RequestRecord(NamedTuple):
     instance: str = ""
     generation: int = 0
     steps: tuple[Step, ...] = ()
+    trace: bytes = b""
 
     @property
     def path(self) -> str:

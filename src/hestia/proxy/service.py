@@ -93,6 +93,7 @@ class DataPath:
     that a HEAD is not sent. is_full: whether no further connection to a service may be opened (LI-14).
     own_port: behind the port of the one service that the settings have. budgets: of further attempts, one for
     each service, whichever port its requests come in by. choosers: the strategies, likewise.
+    traced: whether somebody wants to know which trace a request belongs to.
     """
 
     def __init__(
@@ -112,7 +113,9 @@ class DataPath:
         is_full: Callable[[], bool] = lambda: False,
         own_port: bool = False,
         budgets: dict[ServiceId, Budget] | None = None,
+        traced: bool = False,
     ) -> None:
+        self.traced = traced
         self.leases = leases
         self.pool = pool
         self.clock = clock

@@ -71,7 +71,7 @@ def json_renderer() -> Render:
 
     def render(record: RequestRecord) -> str:
         (at, service, request_id, method, route, target, status,
-         *numbers, reused, aborted, code, fallback, _, _, _) = record  # fmt: skip
+         *numbers, reused, aborted, code, fallback, _, _, _, _) = record  # fmt: skip
         return _JSON % (
             second.text(at),
             service,

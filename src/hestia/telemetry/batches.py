@@ -30,6 +30,10 @@ class Batches:
         self._records: list[RequestRecord] = []
         self._timer: asyncio.TimerHandle | None = None
 
+    def add(self, reader: Reader) -> None:
+        """Hand records to one more."""
+        self._readers += (reader,)
+
     def record(self, record: RequestRecord) -> None:
         """Take one record. On the hot path: an append, and now and then a batch."""
         records = self._records

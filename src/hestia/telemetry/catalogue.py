@@ -110,6 +110,13 @@ FAMILIES: Final = (
     Family("hestia_client_connections", _G, (), "Connections of clients that are open."),
     Family("hestia_body_buffer_bytes", _G, (), "Bytes of request bodies that are held in memory."),
     Family("hestia_loop_lag_seconds", _H, (), "How late the event loop was, looked at once a second."),
+    Family("hestia_traces_sent_total", _C, (), "Traces of requests and starts that a collector took."),
+    Family(
+        "hestia_traces_dropped_total",
+        _C,
+        ("reason",),
+        "Traces that no collector took: `full` (too many waited), `failed`, `closing` (at the end).",
+    ),
     Family("hestia_build_info", _G, ("version", "python"), "Always 1; its labels say what runs."),
     # the process, by the names that every Prometheus client uses
     Family("process_cpu_seconds_total", _C, (), "Processor time, user and system."),

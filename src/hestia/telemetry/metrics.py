@@ -24,6 +24,7 @@ from hestia.telemetry.lag import LoopLag
 from hestia.telemetry.lives import Lives
 from hestia.telemetry.numbers import Counter, Histogram
 from hestia.telemetry.strategies import StrategyErrors
+from hestia.telemetry.traces import TraceCounts
 from hestia.telemetry.traffic import NOWHERE, Cell, Traffic
 
 Labels = tuple[str, ...]
@@ -50,6 +51,7 @@ class Metrics:
         self.lives = Lives(clock)
         self.calls = EngineCalls()
         self.strategies = StrategyErrors()
+        self.traces = TraceCounts()
         self.lag = LoopLag(interval)
         self.batches = Batches(self.traffic, *readers)
         self._clock = clock
@@ -173,7 +175,10 @@ class Metrics:
         }
 
     def _own(self) -> dict[str, Points]:
+        sent, dropped = self.traces.sent, self.traces.dropped
         rows: dict[str, Points] = {
+            "hestia_traces_sent_total": [((), sent)] if sent.at else [],
+            "hestia_traces_dropped_total": [((reason,), one) for reason, one in list(dropped.items())],
             "hestia_loop_lag_seconds": [((), self.lag.histogram)] if self.lag.histogram.count else [],
             "hestia_build_info": [((self._version, platform.python_version()), 1.0)],
         }

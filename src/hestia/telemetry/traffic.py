@@ -60,7 +60,7 @@ class Traffic:
         shortcuts = self._shortcuts
         for record in records:
             (at, service, _, method, route, _, status, size_in, size_out, queue, _, _, took,
-             tries, _, side, code, spare, _, _, _) = record  # fmt: skip
+             tries, _, side, code, spare, _, _, _, _) = record  # fmt: skip
             cell = shortcuts.get((service, method, status, route))
             if cell is None:
                 cell = self._cell(record)

@@ -37,13 +37,13 @@ class Route:
         return {"Host": self.host} if self.host else {}
 
 
-def events(lines: Iterable[str]) -> Iterable[str]:
+def events(lines: Iterable[Any]) -> Iterable[str]:
     """The data of an event stream."""
     return (line.removeprefix("data: ") for line in lines if line.startswith("data: "))
 
 
 def with_requests(app: Route, broken: Route) -> Seen:
-    import requests  # type: ignore[import-untyped, unused-ignore]  # lives in the other environment
+    import requests
 
     seen: Seen = {}
     with requests.Session() as session:
@@ -62,8 +62,8 @@ def with_requests(app: Route, broken: Route) -> Seen:
     try:
         requests.get(f"{broken.url}/x", headers=broken.fields, timeout=TIMEOUT).raise_for_status()
     except requests.HTTPError as exc:
-        seen["status"] = exc.response.status_code
-        seen["error"] = f"{exc}\n{exc.response.text}"
+        if (answer := exc.response) is not None:
+            seen["status"], seen["error"] = answer.status_code, f"{exc}\n{answer.text}"
     return seen
 
 

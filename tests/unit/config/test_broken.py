@@ -18,8 +18,8 @@ FOLDER = Path(__file__).parent / "broken"
 CASES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 CLASSES = {
     "address", "columns", "duration", "engine", "excerpt", "flag", "host", "hosts", "key", "later",
-    "limits", "list", "listen", "many", "merge", "number", "port", "room", "rules", "secret", "tls", "word",
-    "yaml",
+    "limits", "list", "listen", "many", "merge", "number", "port", "room", "rules", "secret",
+    "telemetry", "tls", "word", "yaml",
 }  # fmt: skip
 SECRET = "hunter2"
 ENVIRONMENT = {"SECRET_TEXT": f"{SECRET} canary", "HOME": "/nowhere"}
