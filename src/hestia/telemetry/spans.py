@@ -132,10 +132,11 @@ def _ns(ms: object) -> int:
 class _Start:
     """A start under way. stages: what has begun: name, words, instant."""
 
-    __slots__ = ("stages", "why")
+    __slots__ = ("begun", "stages", "why")
 
-    def __init__(self, why: Row) -> None:
+    def __init__(self, why: Row, begun: float) -> None:
         self.why = why
+        self.begun = begun
         self.stages: list[tuple[str, str, float]] = []
 
 
@@ -154,7 +155,7 @@ class Starts:
         place = (row.service, row.instance)
         if row.after == State.STARTING:
             if row.event == "StartDecided":
-                self._under_way[place] = _Start(row)
+                self._under_way[place] = _Start(row, self._clock())
             return
         start = self._under_way.pop(place, None)
         if start is None or row.before != State.STARTING:
@@ -203,7 +204,7 @@ def _of_start(start: _Start, row: Row, now: float) -> Span:
         failed = str(row.data.get("detail", "")) or code
     return Span(
         f"start {row.service}",
-        wall(now - row.lasted),
+        wall(start.begun),
         wall(now),
         found,
         stages,
