@@ -274,6 +274,24 @@ def test_cl06_stopping_what_is_cold_is_done(hestia: Caller, api: FakeApi) -> Non
     assert hestia("stop", "sdxl").out == "sdxl is already cold\n"
 
 
+def test_fb_15_what_failed_is_stopped_all_the_same_and_a_stop_in_vain_is_no_success(
+    hestia: Caller, api: FakeApi
+) -> None:
+    """`hestia stop x --force` is the remedy for what could not be stopped, so it is sent."""
+    api.add(status("sdxl", "failed"))
+    api.play("sdxl", "stop", status("sdxl"))
+    found = hestia("stop", "sdxl", "--force")
+    assert (found.code, found.out) == (0, "sdxl is cold; its failures are forgotten\n")
+    assert "POST /v1/services/sdxl/stop?force=true" in api.calls
+    left = status("sdxl", "failed", lastError=last_error("sdxl: it may still run."))
+    left["instances"][0]["unused"] = "it could not be stopped, and may still run"
+    api.add(status("sdxl", "hot"))
+    api.play("sdxl", "stop", status("sdxl", "stopping"), left)
+    found = hestia("stop", "sdxl")
+    assert (found.code, found.out) == (1, "")
+    assert "it may still run" in found.err
+
+
 def test_cl10_force_with_open_requests_needs_yes_without_a_terminal(hestia: Caller, api: FakeApi) -> None:
     api.add(status("sdxl", "hot", inFlight=2))
     found = hestia("stop", "sdxl", "--force")

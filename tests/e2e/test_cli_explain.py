@@ -13,7 +13,9 @@ import pytest
 from tests.e2e.cli import PROGRAM, environment
 from tests.e2e.served import Document, serving
 from tests.e2e.test_cli_past import asked, called
+from tests.fakes.facts import eventually
 from tests.fakes.programs import small_command
+from tests.fakes.stores import ask
 
 pytestmark = pytest.mark.e2e
 
@@ -60,6 +62,10 @@ async def test_a_fallback_that_serves_is_called_a_fallback(tmp_path: Path) -> No
     async with serving(tmp_path / "a", a_world()) as served:
         answer = await served.http.get(f"{served.url}/services/backed/")
         assert answer.status_code >= 500
+        told = "SELECT 1 FROM events WHERE event = 'RequestFellBack'"
+        await eventually(
+            lambda: bool(ask(served.folder / "state" / "hestia.db", told)), "the fallback to be told"
+        )
         events = await asked(served, "events", "backed")
         assert "its fallback serves meanwhile" in events
         request = answer.headers["x-request-id"]

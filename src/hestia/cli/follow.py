@@ -91,6 +91,14 @@ def cold(status: Document) -> bool:
     return view.phase_of(status) in ("cold", "failed")
 
 
+def stuck(status: Document) -> bool:
+    """Whether a stop ended with something that may still run: no time ends that, so none is told."""
+    return any(
+        view.phase_of(one) == "failed" and one.get("unused") and one.get("retryAt") is None
+        for one in view.instances(status)
+    )
+
+
 def _generation(status: Document) -> int:
     return max((int(one.get("generation", 0)) for one in view.instances(status)), default=0)
 

@@ -111,7 +111,14 @@ def next_of(service: Document, now: datetime) -> str:
 
 
 def note_of(service: Document, now: datetime) -> str:
-    """A few words on why it is as it is; "" when the state says all."""
+    """A few words on why it is as it is, and which of its instances failed; "" when the state says all."""
+    failed = [plain(str(one.get("id"))) for one in instances(service) if phase_of(one) == "failed"]
+    if phase_of(service) == "failed" or not failed:
+        return _note(service, now)
+    return ", ".join(part for part in (f"{' and '.join(failed)} failed", _note(service, now)) if part)
+
+
+def _note(service: Document, now: datetime) -> str:
     phase, open_ones = phase_of(service), int(service.get("inFlight", 0))
     if phase == "hot":
         if open_ones:

@@ -49,8 +49,10 @@ def _resting(slot: Slot, now: float) -> str:
         return f"the service has spent its {service.settings.restart_backoff.per_hour} failed starts an hour"
     if slot.state is State.COLD:
         return "nothing of it runs"
-    times = len(backoff.failures)
-    failed = "its last start failed" if times < 2 else f"it failed {times} times lately"
+    times, error = len(backoff.failures), slot.record.error
+    failed = "its last start failed" if error is None or error.stage else "it ended by itself"
+    if times > 1:
+        failed = f"it failed {times} times lately"
     if backoff.open:
         return f"{failed}, so it is left alone for a while"
     return failed if backoff.may_start(now) else f"{failed}, so it pauses before the next try"

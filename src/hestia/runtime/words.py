@@ -37,7 +37,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "unknown": "nobody can say whether it runs",
 }
 ONLY: Final = "main"  # the instance of `base_url`, which most services have alone
-WORTH_TELLING: Final = 0.05  # seconds of stopping; less would read as 0.0
+WORTH_TELLING: Final = 0.5  # seconds of stopping; what is quicker was no wait
 _OPENERS: Final = frozenset(("A", "An", "It", "Nobody", "Nothing", "The", "There"))  # no names
 _SENTENCE: Final = re.compile(r"\.\s")
 _VERBS: Final[Mapping[str, str]] = {

@@ -73,8 +73,8 @@ def stop(service: str, force: bool, yes: bool, no_wait: bool, timeout: float | N
     session = current()
     client = session.client()
     before: Document = json.loads(client.status(service))
-    if follow.cold(before) and not before.get("queuePending"):
-        _end(session, client.status(service), f"{service} is already {view.phase_of(before)}")
+    if view.phase_of(before) == "cold" and not before.get("queuePending"):
+        _end(session, client.status(service), f"{service} is already cold")
         return
     if force:
         _confirm(before, "stopped", yes=yes)
@@ -85,10 +85,16 @@ def stop(service: str, force: bool, yes: bool, no_wait: bool, timeout: float | N
     began = time.monotonic()
     follow.follow(session, client, service, follow.cold, limit=timeout, verb="stop")
     body = client.status(service)
+    after: Document = json.loads(body)
+    if follow.stuck(after):
+        raise follow.failure(after)
     if view.external(before):
         _end(session, body, f"{service} was started by somebody else: Hestia let go of it, it may still run")
+    elif view.phase_of(before) == "failed":
+        _end(session, body, f"{service} is {view.phase_of(after)}; its failures are forgotten")
     else:
-        _end(session, body, f"{service} is cold, stopped in {duration(time.monotonic() - began)}")
+        spent = duration(time.monotonic() - began)
+        _end(session, body, f"{service} is {view.phase_of(after)}, stopped in {spent}")
 
 
 @command(

@@ -14,7 +14,7 @@ from hestia.cli.command import command
 from hestia.cli.exits import CliError, Document, ExitCode
 from hestia.cli.parameters import SERVICE, is_status
 from hestia.cli.session import Example, Session, client_options, current
-from hestia.cli.text import nearest, plain
+from hestia.cli.text import nearest, plain, wrapped
 
 REQUEST = "req_"  # how the ids that the gateway gives begin
 LAST = 20  # events of a service that are looked at
@@ -104,7 +104,8 @@ def _tell_request(session: Session, body: bytes, told: Document) -> None:
         session.body(body)
     else:
         for line in story.request_lines(told):
-            session.result(line)
+            for part in wrapped(line, session.out.width, indent=11):
+                session.result(part)
 
 
 def service_past(client: Client, service: str) -> tuple[Document, list[Document]] | None:
