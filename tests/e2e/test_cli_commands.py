@@ -239,7 +239,7 @@ def test_cl03_a_failed_start_is_1_with_reason_output_and_remedy(hestia: Caller, 
         "sdxl: the program ended with exit code 1.",
         "  | Traceback",
         "  | KeyError: 'x'",
-        "correct `command`",
+        "do: correct `command`",
     ]
     api.add(status("sdxl"))
     api.play("sdxl", "start", *STARTING, failed)

@@ -57,6 +57,7 @@ def test_cl06_a_terminal_shows_stages_elapsed_and_estimate(api: FakeApi, tmp_pat
     assert "(usually 5.0 s)" in text
     assert "3 requests wait." in text
     assert "Ctrl-C stops watching, not the start." in text
+    assert "Ctrl-C" not in text.rpartition("ok   engine")[2], "that is over"
     assert "sdxl is hot after" in text
     assert f"{api.url}/services/sdxl/" in text
 

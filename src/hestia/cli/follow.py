@@ -28,7 +28,7 @@ def follow(
 ) -> Document:
     """Look until it is over; the last status. Raises CliError: bad end, TIME_OVER; Interrupted."""
     began = time.monotonic()
-    shown = progress.choose(session, f"Ctrl-C stops watching, not the {verb}.")
+    shown = progress.choose(session, f"Ctrl-C stops watching, not the {verb}.", starts=verb != "stop")
     try:
         while True:
             status: Document = json.loads(client.status(service))
@@ -115,7 +115,7 @@ def failure(status: Document) -> CliError:
         )
     code = str(error.get("code", "service_start_failed"))
     lines = [str(error.get("detail", "")), *(f"  | {line}" for line in error.get("tail") or ())]
-    remedy = (str(error["remedy"]),) if error.get("remedy") else (f"hestia logs {service}",)
+    remedy = (f"do: {error.get('remedy') or f'hestia logs {service}'}",)
     detail = " ".join(part for part in (str(error.get("detail", "")), str(error.get("remedy", ""))) if part)
     problem = {
         "type": f"urn:hestia:error:{code}",

@@ -29,15 +29,18 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def choose(session: Session, footer: str) -> Progress:
-    """The way to show progress that was asked for, or that fits stderr. footer: a hint below the stages."""
+def choose(session: Session, footer: str, *, starts: bool) -> Progress:
+    """The way to show progress that was asked for, or that fits stderr.
+
+    footer: a hint below the stages, until it is over. starts: what is followed has the stages of a start.
+    """
     wanted = session.progress
     if session.quiet and wanted == "auto":
         wanted = "quiet"
     if wanted == "auto":
         wanted = "tty" if session.err.redraw else "plain"
     if wanted == "tty":
-        return Redrawn(session.err, footer)
+        return Redrawn(session.err, footer, starts=starts)
     if wanted == "plain":
         return Changes(session.note, plain_line)
     if wanted == "json":
@@ -101,19 +104,24 @@ def json_line(status: Document, elapsed: float) -> str:
 
 
 class Redrawn:
-    """The stages, drawn over in place; what was drawn last stays."""
+    """The stages, drawn over in place; what was drawn last stays, without the footer."""
 
-    def __init__(self, screen: Screen, footer: str) -> None:
+    def __init__(self, screen: Screen, footer: str, *, starts: bool) -> None:
         self._screen = screen
         self._footer = footer
+        self._starts = starts
+        self._last: list[str] = []
         self._live: Live | None = None
 
     def show(self, status: Document, elapsed: float) -> None:
         """Draw the present state over the one before."""
+        self._last = block(status, elapsed, self._screen.width or HEAD_WIDTH, starts=self._starts)
+        self._draw([*self._last, *([self._footer] if self._footer else [])])
+
+    def _draw(self, lines: list[str]) -> None:
         from rich.text import Text  # 0.1 s: only where something is drawn
 
         width = self._screen.width or HEAD_WIDTH
-        lines = [*block(status, elapsed, width), *([self._footer] if self._footer else [])]
         picture = Text("\n".join(cut_end(line, width - 1, ellipsis=self._screen.ellipsis) for line in lines))
         if self._live is None:
             from rich.console import Console
@@ -127,12 +135,13 @@ class Redrawn:
     def close(self) -> None:
         """Show the cursor again and leave the last picture where it is."""
         if self._live is not None:
+            self._draw(self._last)
             self._live.stop()
             self._live = None
 
 
-def block(status: Document, elapsed: float, width: int) -> list[str]:
-    """The picture: head with elapsed time and estimate, stages, who waits."""
+def block(status: Document, elapsed: float, width: int, *, starts: bool) -> list[str]:
+    """The picture: head with elapsed time and estimate, stages of a start, who waits."""
     left = f"{plain(str(status.get('serviceId', '')))} on {plain(str(status.get('machineId', '')))}"
     right = f"{phase_of(status)}, {duration(elapsed)}"
     rest = status.get("estimatedReadyMs")
@@ -141,7 +150,7 @@ def block(status: Document, elapsed: float, width: int) -> list[str]:
         right = f"{duration(elapsed)}{about}"
     room = min(width - 1, HEAD_WIDTH) - len(right)
     lines = [f"{left:<{max(room, len(left) + 1)}}{right}"]
-    if phase_of(status) in ("starting", "hot", "failed", "cold"):
+    if starts and phase_of(status) in ("starting", "hot", "failed", "cold"):
         failed = phase_of(status) in ("failed", "cold")
         lines += stage_lines(starting_instance(status), ended=failed)
     if waiting := status.get("queuePending"):
