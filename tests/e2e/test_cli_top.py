@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,12 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from hestia.cli.client import Client
+from hestia.cli.target import find_target
+from hestia.cli.top.wake import Wake
 from tests.e2e import served as real
 from tests.e2e.cli import environment, on_terminal
+from tests.e2e.test_serve import small
 from tests.fakes.api_server import FakeApi, serving, status
 
 pytestmark = pytest.mark.e2e
@@ -96,6 +101,23 @@ async def test_cl_22_keys_at_a_real_gateway(tmp_path: Path) -> None:
         await asyncio.to_thread(child.expect, "first")
         child.send("q")
         assert await asyncio.to_thread(closed, child) == 0
+
+
+async def test_cl_22_what_happens_at_the_gateway_is_news_at_once(tmp_path: Path) -> None:
+    async with real.serving(tmp_path / "a", small()) as served:
+        with Wake(Client(find_target(served.url, {}, tmp_path))) as wake:
+            await asyncio.to_thread(_followed, wake, served.url)
+
+
+def _followed(wake: Wake, url: str) -> None:
+    """Things happen, again and again until the thread has its stream, and one of them is news."""
+    client = Client(find_target(url, {}, Path()))
+    for _ in range(600):
+        client.act("a", "stop")
+        client.act("a", "start")
+        if select.select([wake.reader], [], [], 0.1)[0]:
+            break
+    assert wake.taken()
 
 
 def _started_and_read(child: pexpect.spawn) -> None:

@@ -65,18 +65,20 @@ class Live:
         shown = lines[:height]
         _write(_HOME + "\r\n".join(f"{line}{_REST_OF_LINE}" for line in shown) + _REST_OF_PAGE)
 
-    def key(self, timeout: float) -> str:
+    def key(self, timeout: float, *, news: int = -1) -> str:
         """The key that is pressed within `timeout` seconds; "" for none, or when the size has changed.
+
+        news: a descriptor that ends the wait when it becomes readable; nothing is read from it.
 
         A character as it is, else `up`, `down`, `home`, `end`, `page up`, `page down`, `enter`, `escape`,
         `backspace`, or `clear` for Ctrl-U; "" too for a key that has no name here.
         """
         if not self._pressed:
             try:
-                ready, _, _ = select.select([self._keys] if self._keys >= 0 else [], [], [], timeout)
+                ready, _, _ = select.select([one for one in (self._keys, news) if one >= 0], [], [], timeout)
             except _Resized:
                 return ""
-            if not ready:
+            if self._keys not in ready:
                 return ""
             self._read()
         return self._named()

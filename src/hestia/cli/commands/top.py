@@ -24,8 +24,10 @@ from hestia.cli.text import duration, plain, wrapped
 from hestia.cli.top.board import Board, Text, Wish
 from hestia.cli.top.page import HELP, page
 from hestia.cli.top.seen import Seen
+from hestia.cli.top.wake import Wake
 
-INTERVAL: Final = 1.0  # seconds between looks
+INTERVAL: Final = 1.0  # seconds between looks while nothing happens
+SOONEST: Final = 0.25  # seconds between looks however much happens (CL-22)
 LOG_LINES: Final = 500
 
 
@@ -69,12 +71,18 @@ class _Watch:
 
     def run(self) -> None:
         """Draw until q. Raises CliError where the gateway refuses; that it is away is shown."""
-        due = time.monotonic() + INTERVAL
-        with Live() as live:
+        looked = time.monotonic()
+        due, draws = looked + INTERVAL, True
+        with Wake(self._session.client()) as wake, Live() as live:
             while True:
                 screen = look(sys.stdout, self._session.environment, color=self._session.color)
-                self._draw(live, screen)
-                key = live.key(max(due - time.monotonic(), 0.0))
+                if draws:
+                    self._draw(live, screen)
+                soon = due <= looked + SOONEST  # there was news: more of it changes nothing now
+                key = live.key(max(due - time.monotonic(), 0.0), news=-1 if soon else wake.reader)
+                if news := wake.taken():
+                    due = looked + SOONEST
+                draws = bool(key) or not news  # a key, another size; news is drawn when it is known
                 wish = self._board.press(key) if key else Wish.NOTHING
                 if wish is Wish.QUIT:
                     return
@@ -83,7 +91,8 @@ class _Watch:
                 if wish in (Wish.START, Wish.STOP) or time.monotonic() >= due:
                     self._look()
                     self._read_again(screen)
-                    due = time.monotonic() + INTERVAL
+                    looked = time.monotonic()
+                    due, draws = looked + INTERVAL, True
 
     def _draw(self, live: Live, screen: Screen) -> None:
         height = _height()

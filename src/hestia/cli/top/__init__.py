@@ -1,1 +1,1 @@
-"""The parts of `hestia top`: what was `seen`, the `board` that takes keys, the `page` that is drawn."""
+"""The parts of `hestia top`: `seen` and `wake` ask the gateway, `board` takes keys, `page` is drawn."""
