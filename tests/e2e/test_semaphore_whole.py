@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -22,8 +24,9 @@ START: Final = """
         msg: "{{ hestia_service }} on {{ hestia_machine }} ({{ hestia_machine_address }}), GPU {{ gpu }}"
     - ansible.builtin.shell: >-
         setsid -f sh -c 'echo $$ >"$0"; exec "$@"' {{ playbook_dir }}/{{ hestia_service }}.pid
+        flock --nonblock --no-fork {{ playbook_dir }}/gpu.lock
         {{ ansible_playbook_python }} -m http.server {{ hestia_port }} --bind 127.0.0.1
-        --directory {{ playbook_dir }} </dev/null >/dev/null 2>&1
+        --directory {{ playbook_dir }} </dev/null >>{{ playbook_dir }}/out 2>&1
     - ansible.builtin.wait_for: {host: "{{ hestia_host }}", port: "{{ hestia_port }}", timeout: 60}
 """
 STOP: Final = """
@@ -43,26 +46,31 @@ def semaphore(real_python: str, tmp_path: Path) -> Iterator[SemaphoreProgram]:
         yield program
 
 
-async def test_a_request_runs_the_playbook_and_idleness_the_other(
-    semaphore: SemaphoreProgram, tmp_path: Path
-) -> None:
-    port = free_port()
-    options = {
+def configured(semaphore: SemaphoreProgram, **services: dict[str, Any]) -> dict[str, Any]:
+    """Services whose machine is gpu-1; the program that each play starts holds the machine's lock."""
+    engine = {
         "type": "semaphore",
         "machine_id": "gpu-1",
         "start_template": "start",
         "stop_template": "stop",
         "variables": {"gpu": 0},
     }
-    configuration = {
+    return {
         "machines": {"gpu-1": {"address": "10.0.0.7"}},
         "semaphore_base_url": semaphore.url,
         "semaphore_api_key": semaphore.token,
         "semaphore_project": "hestia",
         "services": {
-            "files": {"base_url": f"http://127.0.0.1:{port}", "idle_timeout": "2s", "engine": options}
+            name: {"base_url": f"http://127.0.0.1:{free_port()}", "engine": engine, **keys}
+            for name, keys in services.items()
         },
     }
+
+
+async def test_a_request_runs_the_playbook_and_idleness_the_other(
+    semaphore: SemaphoreProgram, tmp_path: Path
+) -> None:
+    configuration = configured(semaphore, files={"idle_timeout": "2s"})
     async with serving(tmp_path / "gateway", configuration) as gateway:
         gateway.http.timeout = 90
         answer = await gateway.get("/services/files/start.yml")
@@ -74,3 +82,25 @@ async def test_a_request_runs_the_playbook_and_idleness_the_other(
         automation = (await gateway.status("files"))["automation"]
         assert (automation["last_task"]["status"], automation["current_task"]) == ("success", None)
         assert automation["last_task"]["duration_ms"] > 0
+
+
+async def test_two_services_of_a_machine_take_turns_by_playbooks(
+    semaphore: SemaphoreProgram, tmp_path: Path
+) -> None:
+    """Nobody starves; two at once would fail at the machine's lock, which fails the start."""
+    keys = {"min_hot": "200ms", "max_room_wait": "1s"}
+    async with serving(tmp_path / "gateway", configured(semaphore, one=keys, two=keys)) as gateway:
+        gateway.http.timeout = 120
+
+        def starts() -> list[str]:
+            told = [line for line in gateway.lines() if line.get("event_type") == "service_starting"]
+            return [str(line["service_id"]) for line in told]
+
+        async def client(name: str) -> None:
+            for _ in range(2):
+                assert (await gateway.get(f"/services/{name}/start.yml")).text == START
+
+        await asyncio.gather(*(client(name) for name in ["one", "two"] * 2))
+        began = starts()
+        assert {"one", "two"} == set(began)
+        assert all(one != other for one, other in itertools.pairwise(began)), "each turn is one start"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NewType
 
@@ -340,15 +340,19 @@ class GatewaySettings:
 def machines_of(
     declared: Mapping[MachineId, Machine], services: Iterable[ServiceSettings]
 ) -> dict[MachineId, Machine]:
-    """Every machine: those that are declared, then those that services only name."""
+    """Every machine: those that are declared, then those that services only name.
+
+    One of whose room nothing is said, and which services name only for Semaphore, has room for one.
+    """
     found = dict(declared)
     turns: dict[MachineId, bool] = {}
     for service in services:
         for one in service.instances:
             turns[one.machine] = turns.get(one.machine, True) and one.takes_turns
     for name, takes_turns in turns.items():
-        if name not in found:
-            found[name] = Machine(id=name, max_instances=1 if takes_turns else None, declared=False)
+        known = found.get(name) or Machine(id=name, declared=False)
+        says_nothing = not known.resources and known.max_instances is None
+        found[name] = replace(known, max_instances=1) if takes_turns and says_nothing else known
     return found
 
 

@@ -269,6 +269,7 @@ def _holder(steps: Steps, slot: Slot, now: float) -> Holder:
         last_used=use.last_used if use is not None else slot.record.since,
         free_from=residents.free_from(slot),
         since=residents.waits_since(steps, slot),
+        turn_until=residents.turn_until(slot),
     )
 
 

@@ -139,6 +139,14 @@ def free_from(slot: Slot) -> float:
     return slot.use.hot_since + (max(MIN_HOT, slot.took) if least is None else least)
 
 
+def turn_until(slot: Slot) -> float:
+    """Until when it serves those who had waited for its start, whoever else waits; loop-clock seconds."""
+    first = next(waiters(slot), None)
+    if slot.use is None or first is None or first.arrived > slot.use.hot_since:
+        return -math.inf
+    return free_from(slot)
+
+
 # -- words -----------------------------------------------------------------------------------------
 
 _WORDS: Final = {

@@ -10,9 +10,11 @@ through the starts in order of rank and gives each the first that applies:
 4. It waits, and whoever comes after it may take what is free meanwhile (QF-05).
 
 Idle holders may go when their `min_hot` is over. For a start that has waited for its `patience` the others go
-as well (QF-06), so rule 4 is bounded. Rank is priority, which waiting raises until it equals the highest
-(QF-08), then time of arrival. All resources of a start are taken at once or none (EV-10). Nothing here
-changes or logs anything (EV-09); time is an argument, equal input gives equal output (EV-05).
+as well (QF-06), so rule 4 is bounded; only those who had waited for a fresh holder have their turn first, for
+as long as its `min_hot`: else a start that takes longer than the patience would serve one request (QF-07).
+Rank is priority, which waiting raises until it equals the highest (QF-08), then time of arrival. All
+resources of a start are taken at once or none (EV-10). Nothing here changes or logs anything (EV-09); time is
+an argument, equal input gives equal output (EV-05).
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Holder:
     """A generation that has room. Instants are loop-clock seconds.
 
     free_from: end of its `min_hot`. since: for a start that others wait for, since when they do: nobody who
-    came later cuts it short (EV-12).
+    came later cuts it short (EV-12). turn_until: it serves those who had waited for its start until then.
     """
 
     place: Place
@@ -57,6 +59,7 @@ class Holder:
     last_used: float = 0.0
     free_from: float = -math.inf
     since: float = math.inf
+    turn_until: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +162,8 @@ def ranked(starts: Iterable[Start], now: float) -> list[Start]:
 def may_go(holder: Holder, start: Start, now: float) -> bool:
     """Whether a holder may be evicted for this start."""
     if start.overdue(now):
-        return holder.stay is Stay.IDLE or (holder.stay is Stay.USED and start.since < holder.since)
+        may_be_cut = start.since < holder.since and now >= holder.turn_until
+        return holder.stay is Stay.IDLE or (holder.stay is Stay.USED and may_be_cut)
     return holder.stay is Stay.IDLE and now >= holder.free_from
 
 

@@ -67,21 +67,30 @@ def test_seed_services_that_name_one_machine_to_semaphore_alone_take_turns(loade
     machines = loader("services:\n" + semaphore("a") + semaphore("b")).machines
     assert (machines[CLOUD].max_instances, machines[CLOUD].declared) == (1, False)
     assert loader("services:\n" + semaphore("a")).services[ServiceId("a")].room_wait > 0
+    described = "machines: {cloud-1: {address: 10.0.0.7}}\n"
+    assert loader(f"{described}services:\n" + semaphore("a")).machines[CLOUD].max_instances == 1, (
+        "no word of room"
+    )
 
 
 @pytest.mark.parametrize(
     ("first", "services"),
     [
         ("machines: {cloud-1: {max_instances: 2}}\n", semaphore("a") + semaphore("b")),
-        ("machines: {cloud-1: {}}\n", semaphore("a")),
+        ("machines: {cloud-1: {resources: {vram: 24GiB}}}\n", semaphore("a")),
         ("", semaphore("a") + semaphore("b", machine="cloud-1")),
         ("", semaphore("a") + f"  c: {{machine: cloud-1, {RUNS}}}\n"),
     ],
-    ids=["said otherwise", "described", "named by `machine` as well", "another service lives there"],
+    ids=[
+        "said otherwise",
+        "its resources",
+        "named by `machine` as well",
+        "another service lives there",
+    ],
 )
 def test_seed_that_is_so_only_where_nothing_else_is_said(loader: Loader, first: str, services: str) -> None:
     machines = loader(first + "services:\n" + services).machines
-    assert machines[CLOUD].max_instances == (2 if "2" in first else None)
+    assert machines[CLOUD].max_instances == (2 if "max_instances" in first else None)
 
 
 def test_ev13_a_machine_that_changed_is_taken_up_by_a_reload(loader: Loader) -> None:

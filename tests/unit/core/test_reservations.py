@@ -368,6 +368,42 @@ def test_qf07_ls612_alternating_requests_do_not_swap_each_time() -> None:
     assert all(served[at] - came[at] <= 62.0 for at in came)
 
 
+def test_qf07_a_start_longer_than_max_room_wait_serves_all_who_had_waited_for_it() -> None:
+    """Or two herds would swap for every single request, each time for the length of a start."""
+    runtime = sharing(shared(ONE, max_in_flight=1), shared(TWO, max_in_flight=1))
+    herd = [runtime.join(service=ONE, patience=1000.0) for _ in range(3)]
+    other = runtime.join(service=TWO, patience=1000.0)
+    runtime.pass_time(90.0)
+    runtime.ready(runtime.start_of(A, ONE))
+    runtime.pass_time(1.0)
+    late = runtime.join(service=ONE, patience=1000.0)
+    for guest in herd:
+        runtime.pass_time(10.0)
+        runtime.succeeded(guest.lease)
+        runtime.release(guest.lease)
+    gone(runtime)
+    runtime.ready(runtime.start_of(A, TWO))
+    assert other.lease
+    assert not late.outcomes
+
+
+def test_qf06_the_turn_of_those_who_had_waited_for_a_start_ends_with_min_hot() -> None:
+    runtime = sharing(shared(ONE, max_in_flight=1, min_hot=40.0), shared(TWO))
+    herd = [runtime.join(service=ONE, patience=1000.0) for _ in range(3)]
+    other = runtime.join(service=TWO, patience=1000.0)
+    runtime.pass_time(90.0)
+    runtime.ready(runtime.start_of(A, ONE))
+    runtime.pass_time(39.0)
+    assert runtime.state(A, ONE) is State.HOT
+    runtime.pass_time(1.0)
+    assert runtime.state(A, ONE) is State.DRAINING
+    runtime.release(herd[0].lease)
+    gone(runtime)
+    runtime.ready(runtime.start_of(A, TWO))
+    assert other.lease
+    assert not herd[1].outcomes
+
+
 def test_qf07_a_fresh_instance_stays_for_as_long_as_its_start_took() -> None:
     runtime = sharing(shared(ONE), shared(TWO))
     guest = runtime.join(service=ONE)

@@ -83,6 +83,16 @@ def _used(one: Document) -> Iterator[str]:
         yield f"{plain(name)} {used} of {total}"
 
 
+def _room_of(one: Document, name: str) -> str:
+    """What a machine without resources has room for. name: of the machine, safe to show."""
+    limit = one.get("maxInstances")
+    if limit is None:
+        return f"It has no limits: machines.{name} says nothing of its room."
+    if limit == 1:
+        return f"Its services take turns; machines.{name}.max_instances says how many may run at once."
+    return f"machines.{name}.max_instances: {limit} may run at once."
+
+
 def details(one: Document, screen: Screen) -> list[str]:
     """One machine in full."""
     name = plain(str(one.get("machineId", "")))
@@ -95,8 +105,8 @@ def details(one: Document, screen: Screen) -> list[str]:
         *[("used", text) for text in _used(one)],
     ]
     lines = [screen.painted(name, "1"), "", *(f"  {title:<10}{text}" for title, text in facts if text)]
-    if not one.get("declared"):
-        lines += ["", f"  It has no limits: nothing under machines.{name} describes it."]
+    if not one.get("resources"):
+        lines += ["", f"  {_room_of(one, name)}"]
     units = {key: str(each.get("unit", "")) for key, each in (one.get("resources") or {}).items()}
     for each in one.get("instances") or ():
         way = _GIVES_WAY.get(str(each.get("givesWay")), "")
