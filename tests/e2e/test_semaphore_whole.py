@@ -93,7 +93,7 @@ async def test_two_services_of_a_machine_take_turns_by_playbooks(
         gateway.http.timeout = 120
 
         def starts() -> list[str]:
-            told = [line for line in gateway.lines() if line.get("event_type") == "service_starting"]
+            told = [line for line in gateway.lines() if line.get("event_type") == "service_start"]
             return [str(line["service_id"]) for line in told]
 
         async def client(name: str) -> None:
