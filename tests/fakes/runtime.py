@@ -185,6 +185,11 @@ class PaperRuntime:
             key = lease.use.key
             self.perform(self.world.released(key.service, key.instance, self.now))
 
+    def became_socket(self, lease: Lease) -> None:
+        if lease.became_socket():
+            key = lease.use.key
+            self.perform(self.world.released(key.service, key.instance, self.now))
+
     def succeeded(self, lease: Lease) -> None:
         self.perform(self.world.warmed(lease.use, self.now))
 

@@ -129,11 +129,14 @@ class Lease:
     def endpoint(self) -> Endpoint:
         return self.use.endpoint
 
-    def became_socket(self) -> None:
-        """The exchange is a spliced WebSocket from here on (ID-03)."""
-        if not self.is_socket and self in self.use.leases:
-            self.is_socket = True
-            self.use.sockets += 1
+    def became_socket(self) -> bool:
+        """The exchange is a spliced WebSocket from here on (ID-03), which may be no use. True when somebody
+        must look: the world's `released`."""
+        if self.is_socket or self not in self.use.leases:
+            return False
+        self.is_socket = True
+        self.use.sockets += 1
+        return len(self.use.waiting) > 0
 
     def hush(self) -> None:
         """From here on it is no use of the instance and does not keep it up (CQ-11)."""

@@ -144,9 +144,12 @@ def moved(steps: Steps, slot: Slot, before: State, now: float) -> MachineId:
 
 
 def released(steps: Steps, slot: Slot, now: float) -> None:
-    """A lease of an instance was given back. If somebody wants its room, it may have become idle."""
+    """A lease of an instance was given back, or became a socket: where somebody wants its room, it may have
+    become idle."""
     use, held = slot.use, slot.reservation
-    if use is not None and held is not None and use.waiting is WANTED and not use.open:
+    if use is None or held is None or use.waiting is not WANTED:
+        return
+    if not residents.busy_leases(slot, now):
         look(steps, held.machine, now)
 
 
@@ -158,7 +161,7 @@ def queue_changed(steps: Steps, record: ServiceRecord, now: float) -> None:
     for slot in record.slots.values():
         if slot.seek is not None:
             look(steps, slot.settings.machine, now)
-        elif slot.use is not None and slot.use.waiting is WANTED and slot.reservation is not None:
+        elif slot.reservation is not None and slot.reservation.machine in steps.wanted:
             look(steps, slot.reservation.machine, now)
     for name in record.settings.depends_on:  # those who wait for this service wait for these
         if name in steps.services:

@@ -239,8 +239,12 @@ class World:
         how long a start takes (ID-16)."""
         for service, record in self.services.items():
             if only in (None, service) and (record.settings.keep_warm or record.warm):
-                warm.look(self._steps, record, now)
+                self._look_at_calendar(record, now)
         return self._steps.take()
+
+    def _look_at_calendar(self, record: ServiceRecord, now: float) -> None:
+        warm.look(self._steps, record, now)
+        reservations.queue_changed(self._steps, record, now)  # what is kept warm no more may go
 
     def reconfigure(
         self,
@@ -422,7 +426,7 @@ class World:
         return self._steps.take()
 
     def released(self, service: ServiceId, instance: InstanceId, now: float) -> list[Effect]:
-        """A lease was given back where somebody waits or drains."""
+        """A lease was given back, or became a socket, where somebody waits or drains."""
         slot = self.slot(service, instance)
         if slot.state is State.DRAINING and slot.use is not None and not slot.use.open:
             self._steps.step(slot, lc.Drained(service=service, instance=instance), now)
@@ -472,7 +476,7 @@ class World:
         """A timer that was asked for by `SetTimer` fired."""
         record = self.service(service)
         if kind is Timer.CALENDAR:
-            warm.look(self._steps, record, now)
+            self._look_at_calendar(record, now)
             return self._steps.take()
         if instance is None:
             record.queue_timer = None

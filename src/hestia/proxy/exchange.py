@@ -201,7 +201,7 @@ class Exchange(Chosen):
         self._client.write(rewrite.switching_head(head, self._upstream, b"\r\nx-request-id: " + self.id))
         if self._lease is not None:
             self._path.leases.succeeded(self._lease)
-            self._lease.became_socket()
+            self._path.leases.became_socket(self._lease)
         self._client.splice()
         self._connection.splice()
         self._socket = splice.Splice(self, self._client, self._connection, self._lease, self._path.clock)

@@ -257,6 +257,11 @@ class Gateway:
         if lease.use.awaited:
             self._perform(self.world.warmed(lease.use, self._clock()))
 
+    def became_socket(self, lease: Lease) -> None:
+        """Its exchange is a spliced WebSocket from here on."""
+        if lease.became_socket():
+            self._performer.released(lease)
+
     def connect_failed(self, lease: Lease, error: HestiaError) -> None:
         """Nobody listens where a lease points. What nobody here started is gone then; else look."""
         key = lease.use.key

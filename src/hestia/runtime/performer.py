@@ -130,7 +130,7 @@ class Performer:
             self.released(lease)
 
     def released(self, lease: Lease) -> None:
-        """A lease was given back where somebody waits or drains."""
+        """A lease was given back, or became a socket, where somebody waits or drains."""
         key = lease.use.key
         self.perform(self._world.released(key.service, key.instance, self._clock()))
 

@@ -201,6 +201,19 @@ def test_sf14_ev12_a_start_that_nobody_waits_for_any_more_makes_room() -> None:
 
 
 @pytest.mark.parametrize("how", ["leaves", "has waited long enough"])
+def test_sf14_ev12_a_start_makes_room_when_the_last_who_waited_for_it_goes(how: str) -> None:
+    runtime = sharing(shared(ONE), shared(TWO))
+    first = runtime.join(service=ONE, patience=20.0)
+    runtime.join(service=TWO)
+    assert runtime.count(fx.CancelStart) == 0
+    if how == "leaves":
+        runtime.leave(first)
+    else:
+        runtime.pass_time(20.0)
+    assert runtime.count(fx.CancelStart) == 1
+
+
+@pytest.mark.parametrize("how", ["leaves", "has waited long enough"])
 def test_sf14_a_start_that_only_waits_for_room_ends_with_its_last_waiter(how: str) -> None:
     runtime = sharing(shared(ONE), shared(TWO))
     lease = serve(runtime, ONE)

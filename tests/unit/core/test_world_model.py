@@ -165,7 +165,7 @@ class WorldWalk(RuleBasedStateMachine):
     def hold(self, lease: Lease, reaction: str) -> None:
         self.leases.append(lease)
         if reaction == "socket":
-            lease.became_socket()
+            self.runtime.became_socket(lease)
 
     def check_order(self, guest: Guest, record: ServiceRecord) -> None:
         """FIFO: nobody who arrived earlier and may use the instance still waits (QF-01)."""
@@ -196,7 +196,7 @@ class WorldWalk(RuleBasedStateMachine):
     def exchange_goes_on(self, data: st.DataObject, what: str) -> None:
         lease = data.draw(st.sampled_from(self.leases))
         if what == "socket":
-            lease.became_socket()
+            self.runtime.became_socket(lease)
         elif what == "frame":
             lease.touched(self.runtime.now)
         else:
