@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ pytestmark = pytest.mark.e2e
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{'7' * 32}-{PARENT}-00"
-CLOSE_LIMIT = 2.0  # seconds that the end of a gateway may take longer
 
 
 def traced(collector: Collector, *more: str, **telemetry: Any) -> Mapping[str, Any]:
@@ -165,13 +163,10 @@ async def test_a_collector_that_cannot_be_reached_is_told_once_and_holds_nothing
                 await ask(served, "/")
             line = await served.until_line("traces_unsent")
             assert "telemetry.otlp_endpoint" in line["message"]
-            began = time.monotonic()
             await served.stop()
-            took = time.monotonic() - began
     assert len(served.lines("traces_unsent")) == 1
     assert [one for one in served.lines() if one["level"] not in ("INFO", "DEBUG", "WARNING")] == []
     assert "Traceback" not in served.said
-    assert took < 60, "a bound against a hang only"
 
 
 async def test_a_collector_that_refuses_and_comes_to_itself(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ class OtlpSender:
         self._complaints = _Complaints(self._failed)
         _LIBRARY.addHandler(self._complaints)
         _LIBRARY.propagate = False
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # at DEBUG two lines for each batch
         self._exporter = OTLPSpanExporter(
             endpoint=settings.otlp_endpoint + PATH if settings.otlp_endpoint else None,
             headers=dict(settings.headers) or None,
@@ -127,7 +128,8 @@ class OtlpSender:
         if self._items:
             self._counts.drop("closing", len(self._items))
             self._items.clear()
-        _LIBRARY.removeHandler(self._complaints)
+        if not self._thread.is_alive():  # else what it still says would go to standard error as it is
+            _LIBRARY.removeHandler(self._complaints)
 
     # -- in the thread -------------------------------------------------------------------------
 
@@ -140,9 +142,10 @@ class OtlpSender:
                 self._send([self._items.popleft() for _ in range(min(AT_ONCE, len(self._items)))])
 
     def _send(self, items: list[Item]) -> None:
+        made = 0
         for item in items:
             span = of_request(item, None, scheme=self._scheme) if isinstance(item, RequestRecord) else item
-            self._make(span)
+            made += self._make(span)
         spans = self._ended.take()
         if not spans:
             return
@@ -152,10 +155,10 @@ class OtlpSender:
             done = False
             self._failed(f"{type(exc).__name__}: {exc}")
         if done:
-            self._counts.sent.add(len(items), time.time())
+            self._counts.sent.add(made, time.time())
             self._reached()
         else:
-            self._counts.drop("failed", len(items))
+            self._counts.drop("failed", made)
             self._failed("no reason given")
 
     def _reached(self) -> None:
@@ -176,14 +179,14 @@ class OtlpSender:
 
     # -- spans of the library ------------------------------------------------------------------
 
-    def _make(self, span: Span) -> None:
-        """Make one trace, unless who asked wants none."""
+    def _make(self, span: Span) -> bool:
+        """Make one trace, unless who asked wants none; whether it was made."""
         around = Context()
         if span.trace:
             around = _FAR.extract({"traceparent": span.trace.decode("latin-1")}, context=around)
             asked = get_current_span(around).get_span_context()
             if asked.is_valid and not asked.trace_flags.sampled:
-                return
+                return False
         links = []
         if span.is_request and span.about is not None and (start := self._starts.get(span.about)) is not None:
             links.append(Link(start))
@@ -192,6 +195,7 @@ class OtlpSender:
             self._starts[span.about] = context
             if len(self._starts) > STARTS_KNOWN:
                 self._starts.popitem(last=False)
+        return True
 
     def _made(self, span: Span, around: Context, kind: SpanKind, links: Sequence[Link] = ()) -> SpanContext:
         made = self._tracer.start_span(
