@@ -18,6 +18,7 @@ from typing import Final
 from hestia.api.control import Reload
 from hestia.config import ConfigProblems, Problem
 from hestia.config.load import FILE_NAMES
+from hestia.config.warned import tell_warnings
 from hestia.core.difference import Difference, applied, difference
 from hestia.core.errors import ConfigError
 from hestia.core.model import Settings
@@ -67,7 +68,7 @@ class Reloader:
 
     async def _attempt(self, actor: str) -> Reload:
         self._seen, self._changing = self._stamps(), None
-        before = self._current.warnings
+        before = self._current
         try:
             found = await self._take(actor)
             last = Reload(at=time.time(), actor=actor, found=found)
@@ -78,9 +79,7 @@ class Reloader:
             )
         self.last_reload = last
         self._tell(last)
-        for warning in self._current.warnings:
-            if warning not in before:
-                log.warning(warning, extra={"event_type": "config_warning"})
+        tell_warnings(self._current, before)
         self._told(last)
         return last
 

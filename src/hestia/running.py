@@ -21,6 +21,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import uvloop
 
 from hestia import __version__
+from hestia.config.warned import tell_warnings
 from hestia.core.errors import ConfigError
 from hestia.core.lifecycle import State
 from hestia.core.model import Settings
@@ -145,7 +146,7 @@ class _Process(Generic[G]):
         await self._start(given, before)
         self._hestia.reloads.around = self._notifier.reloading
         on_started(self._hestia, await _phases(self._hestia.gateway))
-        _tell_warnings(self._settings)
+        tell_warnings(self._settings)
         # What lives from here on was made for good: the collector need not look at it again and again. What
         # little is garbage by now stays: finding it would hold the loop for 0.1 s, with 10,000 services 0.5.
         gc.freeze()
@@ -282,12 +283,6 @@ async def _closed(hestia: Runnable) -> None:
     await hestia.aclose()
 
 
-def _tell_warnings(settings: Settings) -> None:
-    """What the configuration says that has no effect, or another one than it seems; once (FM-09)."""
-    for warning in settings.warnings:
-        log.warning(warning, extra={"event_type": "config_warning"})
-
-
 def _say_ended(left: list[str], staying: list[str]) -> None:
     for name in left:
         log.error("Still running, could not be stopped: %s", name, extra={"event_type": "left_running"})
@@ -337,5 +332,5 @@ async def start_bridged(settings: Settings, make: Callable[[Stream], Runnable]) 
         except BaseException:
             stream.close()
             raise
-        _tell_warnings(settings)
+        tell_warnings(settings)
     return Bridged(hestia, stream)

@@ -134,6 +134,12 @@ async def test_ob_19_a_crash_is_explained_before_the_next_start(tmp_path: Path) 
             lambda: bool(ask(folder / "state" / "hestia.db", "SELECT 1 FROM requests")),
             "the request to be stored",
         )
+        port, served.port = served.port, free_port()
+        missed = alone("status")  # one runs, and the configuration names another port by now
+        assert f"A gateway runs (pid {served.process.pid})" in missed.stderr
+        assert ("HESTIA_URL" in missed.stderr, "hestia serve" in missed.stderr) == (True, False), missed
+        assert "ask the gateway that runs" in alone("explain", "a").stdout
+        served.port = port
         served.process.kill()
         served.process.wait()
         told = alone("explain", request_id)

@@ -109,6 +109,9 @@ async def test_a_file_is_loaded_changed_broken_and_mended_while_requests_go_on(t
             own.write_text("def broken(:\n", encoding="utf-8")
             await served.until_line("config_reloaded", count=2)
             assert await who(served) == "one", "its instances in their order"
+            (logged,) = served.lines("strategy_not_loaded")
+            assert f"{own}: line 1: SyntaxError" in str(logged["message"])
+            assert "def broken(:" in str(logged["message"])
             listed = await strategies(served)
             assert "not loaded" in listed
             assert "SyntaxError" in listed

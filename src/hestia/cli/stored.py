@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from hestia.api.past import event, story
 from hestia.api.past_models import Events
@@ -25,6 +26,8 @@ from hestia.store.choose import database_path
 from hestia.store.lock import holder
 from hestia.store.look import Left, looking
 
+_START: Final = "start the gateway: hestia serve; it takes over what still runs"
+
 
 class Stored:
     """See the module docstring. error: why no gateway could be asked; raised where this knows nothing."""
@@ -39,11 +42,12 @@ class Stored:
         if path is None:
             raise error
         self._path = path
-        self.note = f"{error.detail} {self._who()} What follows is from its database, {plain(str(path))}."
-
-    def _who(self) -> str:
         pid = holder(Path(self._settings.gateway.state_dir) / "gateway.lock")
-        return f"A gateway runs (pid {pid}), and does not answer there." if pid else "No gateway runs."
+        who = f"A gateway runs (pid {pid}), and does not answer there." if pid else "No gateway runs."
+        self.note = f"{error.detail} {who} What follows is from its database, {plain(str(path))}."
+        elsewhere = "Its log says where it listens. Name that address: --url URL, or HESTIA_URL."
+        self.remedy = (elsewhere,) if pid else error.remedy  # a second one could not start
+        self.then = "ask the gateway that runs" if pid else _START
 
     @property
     def services(self) -> list[str]:
@@ -105,14 +109,14 @@ def status_lines(services: Sequence[str], left: Sequence[Left]) -> Iterator[str]
 
 
 def service_lines(
-    service: str, events: Sequence[Document], left: Sequence[Left], screen: Screen
+    service: str, events: Sequence[Document], left: Sequence[Left], screen: Screen, then: str
 ) -> Iterator[str]:
-    """Why a service was as it was, what is left of it, and what led there."""
+    """Why a service was as it was, what is left of it, and what led there. then: what to do."""
     now = datetime.now(UTC)
     moved = next((one for one in events if one.get("after")), None)
     yield f"{screen.painted(plain(service), '1')}  {rest_of(service, left)}"
     yield f"  why    {plain(str(moved['text'])) if moved else 'the store remembers nothing of it'}"
-    yield "  next   start the gateway: hestia serve; it takes over what still runs"
+    yield f"  next   {then}"
     if events:
         yield ""
     for one in reversed(events):

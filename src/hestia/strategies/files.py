@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -176,11 +177,13 @@ def _trial(path: Path) -> Failed | None:
         trace = said.end()
     if status == 0:
         return None
+    lines = re.findall(rf'File "{re.escape(str(path))}", line ([0-9]+)', trace)
     if status == -signal.SIGALRM:
-        text = f"importing it did not end within {TRIAL_LIMIT:g} s, so it was not loaded; look for a loop"
+        place = f"; look for a loop at line {lines[0]}" if lines else "; look for a loop"  # innermost first
+        text = f"importing it did not end within {TRIAL_LIMIT:g} s, so it was not loaded{place}"
         return _failed(path, text, trace)
     last = trace.rpartition("\n")[2] or f"importing it ended the process with status {status}"
-    return _failed(path, last, trace)
+    return _failed(path, f"line {lines[-1]}: {last}" if lines else last, trace)
 
 
 class _Said:

@@ -70,6 +70,7 @@ def test_a_broken_file_is_told_and_the_others_work(tmp_path: Path, text: str, sa
 def test_a_broken_file_shows_where_it_broke(tmp_path: Path) -> None:
     (failed,) = found(tmp_path, broken="def f():\n    return 1 / 0\nf()\n").failed
     assert 'broken.py", line 2, in f' in failed.trace
+    assert failed.detail == "line 2: ZeroDivisionError: division by zero"
 
 
 def test_an_import_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +78,7 @@ def test_an_import_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pyte
     (failed,) = found(tmp_path, endless="while True: pass").failed
     assert "did not end within" in failed.detail
     assert 'endless.py", line 1' in failed.trace
+    assert failed.detail.endswith("look for a loop at line 1")
 
 
 def test_what_a_file_writes_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +96,7 @@ def test_what_a_file_writes_without_end_is_not_kept(tmp_path: Path, monkeypatch:
     assert most < 8 * 2**20
     left = "import subprocess\nsubprocess.Popen(['sleep', '600'])\nraise OSError('no')"
     failed = next(one for one in found(tmp_path, left=left).failed if one.file.endswith("left.py"))
-    assert failed.detail == "OSError: no"
+    assert failed.detail == "line 3: OSError: no"
 
 
 def test_only_a_file_that_changed_is_loaded_again(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def _stored(session: Session, error: CliError, what: str) -> bool:
     elif session.json:
         session.result(json.dumps({"status": None, "events": page}, ensure_ascii=False))
     else:
-        for line in past.service_lines(what, page, stored.left(), session.out):
+        for line in past.service_lines(what, page, stored.left(), session.out, stored.then):
             session.result(line)
     return True
 

@@ -97,7 +97,7 @@ def _tell_stored(error: CliError, service: str = "") -> None:
     if service and not left and service not in stored.services:
         raise error
     session.note(stored.note)
-    for line in error.remedy:
+    for line in stored.remedy:
         session.note(line)
     for line in status_lines([service] if service else stored.services, left):
         session.result(line)

@@ -90,6 +90,9 @@ class Board:
         if self.chosen in names:
             self._at = names.index(self.chosen)
         else:
+            if self.asking:  # the answer is not for whoever is chosen now
+                self.asking = False
+                self.say(f"Nothing was changed: {self.chosen} is not shown any more.")
             self._at = min(self._at, max(len(names) - 1, 0))
             self.chosen = names[self._at] if names else ""
 

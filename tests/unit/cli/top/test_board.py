@@ -40,6 +40,15 @@ def test_cl_22_what_is_chosen_stays_chosen_where_it_moves_and_else_its_row_is() 
     assert one.chosen == "c"
 
 
+def test_cl_22_a_yes_stops_nobody_else_when_what_was_asked_about_is_gone() -> None:
+    one = board()
+    one.press("x")
+    one.services = [status("b"), status("c")]
+    one.settle()
+    assert one.said == "Nothing was changed: a is not shown any more."
+    assert one.press("y") is Wish.NOTHING
+
+
 @pytest.mark.parametrize(
     ("key", "wish"),
     [("s", Wish.START), ("l", Wish.LOGS), ("e", Wish.EXPLAIN), ("?", Wish.HELP), ("q", Wish.QUIT)],
