@@ -153,4 +153,4 @@ def test_an_engine_of_a_file_can_be_used_and_takes_no_installed_ones_place(loade
     (folder / "mine.py").write_text("1 / 0", encoding="utf-8")
     (problem,) = loader.problems(text)
     assert "there is no engine 'own'" in problem.text
-    assert "mine.py: ZeroDivisionError" in problem.remedy
+    assert "mine.py: line 1: ZeroDivisionError" in problem.remedy
