@@ -73,6 +73,8 @@ class Reloader:
             found = await self._take(actor)
             last = Reload(at=time.time(), actor=actor, found=found)
         except ConfigError as error:
+            if isinstance(error, ConfigProblems):
+                self._watch([*watched_files(self._current), *error.secret_files])
             waiting = self.last_reload.found.waiting if self.last_reload is not None else ()
             last = Reload(
                 at=time.time(), actor=actor, problems=_problems(error), found=Difference(waiting=waiting)
@@ -94,9 +96,7 @@ class Reloader:
         new, found = applied(self._current, read), difference(self._current, read)
         await self._apply(new, found)
         self._current = new
-        if (files := watched_files(new)) != self._files:
-            self._files = files
-            self._seen = self._stamps()
+        self._watch(watched_files(new))
         return found
 
     @staticmethod
@@ -125,6 +125,12 @@ class Reloader:
             self._spawn(self.reload("file"), "reload")
         else:
             self._changing = stamps
+
+    def _watch(self, files: Sequence[str]) -> None:
+        """Look at these files from now on. What was seen of those before stays: no change is missed."""
+        seen = dict(zip(self._files, self._seen, strict=True))
+        self._files = list(dict.fromkeys(files))
+        self._seen = [seen[path] if path in seen else _stamp(path) for path in self._files]
 
     def _stamps(self) -> Sequence[Stamp]:
         return [_stamp(path) for path in self._files]

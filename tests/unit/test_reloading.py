@@ -159,6 +159,18 @@ def test_files_of_secrets_are_looked_at(tmp_path: Path) -> None:
     assert str(tmp_path / "token") in watched_files(read)
 
 
+async def test_a_secret_that_comes_after_the_edit_that_names_it_is_seen(desk: Desk, tmp_path: Path) -> None:
+    def read() -> Settings:
+        return load(path=str(desk.file), environ={"HOME": str(tmp_path)}, cwd="/", engines={})
+
+    desk.reloader = Reloader(read(), load=read, apply=desk.apply, told=desk.told.append, spawn=desk.spawn)
+    desk.file.write_text("semaphore_api_key: {file: token}\n", encoding="utf-8")
+    assert [await desk.look() for _ in range(3)] == [0, 1, 0]
+    (tmp_path / "token").write_text("geheimnis", encoding="utf-8")
+    assert [await desk.look() for _ in range(3)] == [0, 1, 0]
+    assert [one.ok for one in desk.told] == [False, True]
+
+
 async def test_who_has_to_know_hears_of_the_beginning_and_the_end_of_each_attempt(desk: Desk) -> None:
     heard: list[str] = []
 

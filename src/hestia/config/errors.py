@@ -76,10 +76,14 @@ class Problem:
 
 
 class ConfigProblems(ConfigError):
-    """The configuration has faults; all of them, of all sources, in the order of their places."""
+    """The configuration has faults; all of them, of all sources, in the order of their places.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    secret_files: those that `{file: …}` names, there or not; one that comes may be what was missing.
+    """
+
+    def __init__(self, problems: Iterable[Problem], secret_files: Iterable[str] = ()) -> None:
         self.problems: tuple[Problem, ...] = tuple(sorted(problems, key=_order))
+        self.secret_files = tuple(sorted(secret_files))
         first = self.problems[0]
         count = len(self.problems)
         place = ":".join(str(part) for part in (first.source, first.line, first.column) if part)

@@ -107,7 +107,7 @@ class _Loader:
         built = self._build(gateway, services, environment.result, strategies, is_default=is_default)
         problems = [*self.checker.problems, *environment.result.problems]
         if problems:
-            raise ConfigProblems(problems)
+            raise ConfigProblems(problems, self._secret_files)
         return Settings(
             gateway=gateway,
             services=built.services,
