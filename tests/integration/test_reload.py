@@ -328,6 +328,7 @@ async def test_id19_a_shorter_idle_timeout_leaves_a_grace_that_the_status_shows(
 ) -> None:
     gw = await gateway(cold("a", idle_timeout=3600.0), wakes={"a": upstream})
     assert (await (await connect(gw)).ask("GET", A + "/x")).status == 200
+    await gw.at_rest()  # what is still in use gets no grace
     await gw.reload(cold("a", idle_timeout=0.001))
     status = await gw.status()
     assert status.idle_stop_at is not None
