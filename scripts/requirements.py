@@ -1,6 +1,6 @@
-"""Which test shows which requirement of the data path and the life cycle: `requirements.py [ID …]`.
+"""Which test shows which requirement: `requirements.py [ID …]`.
 
-Owns the map. Ids stand in proxy.txt and lifecycle.txt in tests/requirements; a test claims one by its name
+Owns the map. Ids stand in the lists in tests/requirements; a test claims one by its name
 (`test_cp_08_…`, `test_t_cp_09_…`) or in its docstring (`CP-08`, `T-CP-09`), or in that of its class. What no
 test claims must stand in elsewhere.txt with its reason; anything else is a gap, and the exit code is 1.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "tests" / "requirements"
-LISTS = ("proxy.txt", "lifecycle.txt")
+LISTS = ("proxy.txt", "lifecycle.txt", "experience.txt")
 BINDING = ("MUST", "SHOULD")
 LINE = re.compile(r"([A-Z]{2}-\d{2}) (MUST|SHOULD|MAY|-) (.+?) \|(.*)")
 IN_NAME = re.compile(r"test_(t_)?([a-z]{2})_?(\d{2})((?:_and_\d{2})*)(?=_|$)")

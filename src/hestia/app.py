@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Final
 
 from hestia import __version__, running
@@ -24,6 +25,7 @@ from hestia.api.application import create_api
 from hestia.api.control import ConfigRow, ConfigView, Reload, RoutingView
 from hestia.api.past import Past
 from hestia.api.server import ControlServer, socket_path
+from hestia.api.waiting import WaitingPages
 from hestia.config import effective, load
 from hestia.core.difference import Difference
 from hestia.core.errors import ConfigError
@@ -185,6 +187,7 @@ class Hestia:
         self._choosers.update(self.settings)
         control_path = socket_path(settings.state_dir, cleanup, writable=not self._state.trouble)
         dispatcher = self._dispatcher(os.path.join(os.path.dirname(control_path), "edge"))
+        inside = f"/-/{token_urlsafe(16)}"  # nobody but the data path knows this path
         api = create_api(
             self.gateway,
             dispatch=dispatcher.call,
@@ -193,6 +196,7 @@ class Hestia:
             reloads=self.reloads,
             routing=self._routing_view,
             numbers=metrics,
+            waiting=WaitingPages(self.gateway, self.gateway.visits, inside),
             past=Past(
                 past,
                 self._store,
@@ -226,6 +230,8 @@ class Hestia:
             trust_unix=bool(self._unix_path),
             is_full=files.is_full,
             traced=traces is not None,
+            pages=self.gateway.visits,
+            inside=inside,
         )
         self._doors = doors = Doors(self.settings, path, unix_path=self._unix_path)
         private = dispatcher.edge.unix_path

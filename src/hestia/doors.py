@@ -48,7 +48,7 @@ class Doors:
 
     def private(self, unix_path: str, seal: Callable[[bytes], bytes]) -> Door:
         """A door in a folder closed to others; who speaks there may name the client."""
-        path = self._make(self._settings, budgets=self.main.budgets, trust_unix=True, seal=seal)
+        path = self._make(self._settings, budgets=self.main.budgets, trust_unix=True, seal=seal, pages=None)
         self._private.append(path)
         return Door(handler=path.handler, unix_path=unix_path, refuse=path.refusal)
 

@@ -17,6 +17,7 @@ from hestia.api.boundary import Boundary
 from hestia.api.control import ConfigView, Control, Dispatch, Reloads, RoutingView
 from hestia.api.documents import OpenApi, finish
 from hestia.api.past import Past
+from hestia.api.waiting import WaitingPages
 from hestia.telemetry.metrics import Metrics
 
 DESCRIPTION = (
@@ -46,12 +47,14 @@ def create_api(
     past: Past | None = None,
     reloads: Reloads,
     routing: Callable[[], RoutingView] = RoutingView,
+    waiting: WaitingPages | None = None,
 ) -> FastAPI:
     """Build the application around one gateway.
 
     dispatch: makes the calls of `POST /v1/requests`. config: asked at each `GET /v1/config`; hides secrets
     itself. numbers: what the metrics show; they name the gateway's own paths by the routes that are here.
     past: what was. reloads: takes a new configuration. routing: asked at each `GET /v1/strategies`.
+    waiting: pages of browsers that wait.
     """
     app = _assemble(version)
     app.state.metrics = numbers or Metrics(version=version)
@@ -61,6 +64,8 @@ def create_api(
     app.state.reloads = reloads
     app.state.dispatch = dispatch
     app.state.past = past
+    if waiting is not None:
+        app.include_router(waiting.router())
     app.state.routing = routing
     return app
 

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hestia.config import later
 from hestia.config.check import Checker
 from hestia.config.models import ServiceKeys
 from hestia.config.tree import Node
 from hestia.config.values import duration_text
-from hestia.core.model import NEVER, External, OnCold
+from hestia.core.model import NEVER, External
 
 
 def check_limits(
     checker: Checker, path: str, keys: ServiceKeys, given: Mapping[str, Node], home: Node, engine: str
 ) -> list[str]:
     """Report what cannot work; return warnings about what does nothing. home: where the service stands."""
-    if keys.on_cold == OnCold.PAGE:
-        checker.add(
-            given["on_cold"],
-            f"{path}.on_cold",
-            f"page is not available yet in this version ({later.ON_COLD_PAGE})",
-            remedy="use auto, hold or reject",
-        )
     if keys.warmup >= keys.start_timeout and not keys.health_url:
         checker.add(
             given.get("warmup", given.get("start_timeout", home)),

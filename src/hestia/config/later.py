@@ -54,8 +54,6 @@ ENVIRONMENT: Final[dict[str, str]] = {
     "HESTIA_DASHBOARD_PASSWORD": _ACCESS,
 }
 
-ON_COLD_PAGE: Final = "the waiting page"
-
 
 def refusal(feature: str) -> str:
     """The sentence for a key whose feature does not exist yet."""

@@ -212,8 +212,9 @@ class ServiceKeys(Keys):
     )
     on_cold: Annotated[str, Word(tuple(OnCold))] = key(
         str(_SERVICE.on_cold),
-        "What a request to a cold service gets: auto and hold wait, reject answers 503 with an estimate "
-        "while the start goes on.",
+        "What a request to a cold service gets. auto: it waits, and a browser that opens an address gets a "
+        "page that waits. page: the same, also for browsers that say little of themselves. hold: it waits, "
+        "whoever asks. reject: 503 with an estimate while the start goes on.",
     )
     queue_size: Annotated[int, Whole(1, 1_000_000)] = key(
         _SERVICE.queue_size, "Requests that may wait; the next one is refused with 503 `queue_full`."

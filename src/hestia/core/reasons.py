@@ -76,6 +76,16 @@ def dormant(service: str, *, retry_after: float | None = None) -> Dormant:
     )
 
 
+def not_opened(service: str) -> Dormant:
+    """A browser asked for a service that is not hot before anybody opened it (WP-01)."""
+    return Dormant(
+        f'"{service}" sleeps, and a browser that only fetches ahead does not start it.',
+        remedy=f"open its address, or: hestia start {service}",
+        stage="queue",
+        service_id=service,
+    )
+
+
 def not_now(slot: Slot, now: float) -> HestiaError:
     """What to answer while an instance may not be started: the breaker with its reason, or stuck."""
     record, error, bar = slot.record, slot.record.error, slot.barred_by

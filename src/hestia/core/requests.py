@@ -13,7 +13,8 @@ class Step(NamedTuple):
 
     what: `chosen` (its strategy ranked the instances), `queued`, `granted`, `knock` (nobody listens yet),
     `failed` (an attempt), `stale` (its pooled connection had ended), `fallback`,
-    `kept` (the service's last answer is passed on after all), `refused`, `end`. leased, connected, head: of
+    `kept` (the service's last answer is passed on after all), `page` (a waiting page has its place from here
+    on), `refused`, `end`. leased, connected, head: of
     the attempt, 0.0 where it did not get there. ahead: who waited before it. text, remedy: why, in words.
     """
 

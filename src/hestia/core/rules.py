@@ -216,7 +216,7 @@ def check_request_name(name: str) -> str:
         )
     if bare in _HOP_BY_HOP or bare == "expect":
         raise ValueError(f"{name!r} belongs to the connection, which Hestia frames itself; leave it out")
-    if bare in ("via", "x-request-id") or bare.startswith("sec-websocket-"):
+    if bare in ("via", "x-request-id", "hestia-wait") or bare.startswith("sec-websocket-"):
         raise ValueError(f"{name!r} is written by Hestia or checked by it; leave it out")
     return name
 

@@ -32,6 +32,7 @@ BUFFERING: Final = 16
 AUTHENTICATE: Final = 17
 KEEP_ALIVE: Final = 18
 REFRESH: Final = 19
+WAIT: Final = 20
 
 _LEARNED_MAX: Final = 2048  # names per direction; beyond that they are worked out each time
 _NAME_MAX: Final = 64  # longer names are not learned
@@ -58,6 +59,7 @@ _REQUEST: Final[Mapping[bytes, int]] = {
     b"te": TE,
     b"x-request-id": REQUEST_ID,
     b"via": VIA,
+    b"hestia-wait": WAIT,  # of our waiting page
     **dict.fromkeys(
         (
             b"forwarded",

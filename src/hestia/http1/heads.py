@@ -38,7 +38,7 @@ class Request:
     target: raw; origin-form once `authority` was split off. fields: as written, in order. passing: prefix and
     value alternately, for the upstream head. length: of the body, or a mark of `framing`. refusal: what is
     wrong with a request whose framing is certain, so that its connection stays in step; None when fine.
-    authority: of an absolute-form target, else b"".
+    authority: of an absolute-form target, else b"". wait: what a waiting page asks for, else b"".
     """
 
     __slots__ = (
@@ -59,6 +59,7 @@ class Request:
         "te",
         "upgrade",
         "via",
+        "wait",
     )
 
     def __init__(self, method: bytes, target: bytes, minor: int, fields: list[Field]) -> None:
@@ -78,6 +79,7 @@ class Request:
         self.request_id = b""
         self.via: list[bytes] = []
         self.forwarded: list[Field] = []
+        self.wait = b""
         self.refusal: Error | None = None
 
     def get(self, name: bytes) -> bytes | None:
@@ -158,6 +160,8 @@ def _note(request: Request, entry: f.Entry, name: bytes, value: bytes) -> None:
         request.via.append(value)
     elif entry == f.REQUEST_ID:
         request.request_id = value if not request.request_id and f.is_sane_id(value) else b""
+    elif entry == f.WAIT:
+        request.wait = value
     elif entry == f.UPGRADE:
         request.upgrade.append(value)
     elif entry == f.TE:

@@ -23,7 +23,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.5
 # What belongs to a connection or frames a message is never a caller's to say.
 _REFUSED: Final = frozenset({f.DROP, f.HOST, f.CONNECTION, f.LENGTH, f.CODING, f.EXPECT, f.UPGRADE, f.TE})
-_WRITTEN_HERE: Final = frozenset({f.FORWARDED, f.REQUEST_ID})
+_WRITTEN_HERE: Final = frozenset({f.FORWARDED, f.REQUEST_ID, f.WAIT})
 # Said by our edge of the caller, and by the bridge's rule believed from a unix socket.
 _OF_CALLER: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 

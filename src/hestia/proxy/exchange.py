@@ -3,7 +3,7 @@
 There is no task: the client's connection, the queue, the pool and the upstream's connection call in, each
 in a plain function. Whatever the ending, `_end` runs once and gives everything back. Owns the order of
 things; bytes are moved in `relay`, attempts made in `attempts`, last resorts taken in `resort`, heads
-written in `rewrite`, and the wait for a cold service decided in `waiting`.
+written in `rewrite`, the wait for a cold service decided in `waiting`, and how it becomes a page in `paged`.
 
 Walk: begin → (waiting) → leased → (dialling) → connected → response_head → relay → end.
 Source: proxy-semantics CQ, CA, UP, WS, NB.
@@ -27,14 +27,14 @@ from hestia.core.errors import (
     UpstreamTimeout,
 )
 from hestia.core.lease import Lease
-from hestia.core.queue import Outcome, Waiter
+from hestia.core.queue import Outcome
 from hestia.core.requests import RequestRecord
 from hestia.core.routing import Match
 from hestia.core.rules import Rules, Underscores
 from hestia.http1.framing import UNTIL_CLOSE
 from hestia.http1.heads import Field, Request, Response
 from hestia.proxy import rewrite, splice
-from hestia.proxy.chosen import Chosen
+from hestia.proxy.paged import Paged
 from hestia.proxy.relay import NEVER, too_large
 
 if TYPE_CHECKING:
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
     from hestia.proxy.service import DataPath
 
 
-class Exchange(Chosen):
+class Exchange(Paged):
     """One request on its way; see the module docstring for the walk."""
 
-    __slots__ = ("_waiter",)
+    __slots__ = ()
 
     def __init__(self, path: DataPath, client: ClientConnection, request: Request) -> None:
         super().__init__(path, client, request)
         self.quiet = self._ended = False
         self._dial = self._timer = None
-        self._waiter: Waiter | None = None
+        self._waiter = None
         self._failed = {}
 
     # -- from the request to a lease -----------------------------------------------------------
@@ -65,6 +65,9 @@ class Exchange(Chosen):
             if match.route is None:
                 self._upstream = self._path.control
                 self._connect()
+                return
+            if self.request.wait:
+                self._answer_page(match.route)
                 return
             if match.route.settings.rules is not None:
                 self._obey(match.route.settings.rules, match)
@@ -115,6 +118,8 @@ class Exchange(Chosen):
         candidates = self._candidates()
         if self._path.waiting.answer_instead(self, match.route, candidates):
             return
+        if self._is_page_again(match.route):
+            return
         settings = match.route.settings
         limit = self.started + settings.wait_limit
         self._note("queued", ahead=self._path.leases.queued(match.route.service))
@@ -129,9 +134,13 @@ class Exchange(Chosen):
         )
         if not waiter.settled:
             self._waiter = waiter
+            self._hold()
 
     def _granted(self, outcome: Outcome) -> None:
         self._waiter = None
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
         if isinstance(outcome, Lease):
             if self._ended:
                 self._path.release(outcome)
@@ -297,6 +306,8 @@ class Exchange(Chosen):
             connection.abort()
         if self._head is not None:
             self._cut("gateway", error.code)
+            return
+        if self._becomes_page(error):
             return
         if self._match is not None and self._match.route is not None:
             error.service_id = error.service_id or self._match.route.service

@@ -43,6 +43,7 @@ from hestia.problems import render
 from hestia.proxy.buffers import Buffers
 from hestia.proxy.choosing import Choosers
 from hestia.proxy.exchange import Exchange
+from hestia.proxy.paged import Pages
 from hestia.proxy.retry import Budget
 from hestia.proxy.rewrite import Upstream
 from hestia.proxy.waiting import Starter, Waiting
@@ -95,7 +96,8 @@ class DataPath:
     that a HEAD is not sent. is_full: whether no further connection to a service may be opened (LI-14).
     own_port: behind the port of the one service that the settings have. budgets: of further attempts, one for
     each service, whichever port its requests come in by. choosers: the strategies, likewise.
-    traced: whether somebody wants to know which trace a request belongs to.
+    traced: whether somebody wants to know which trace a request belongs to. pages: of browsers that wait;
+    None where no browser comes. inside: path of the control API that makes them, which nobody else knows.
     """
 
     def __init__(
@@ -116,7 +118,11 @@ class DataPath:
         own_port: bool = False,
         budgets: dict[ServiceId, Budget] | None = None,
         traced: bool = False,
+        pages: Pages | None = None,
+        inside: str = "",
     ) -> None:
+        self.pages = pages
+        self.inside = inside
         self.traced = traced
         self.leases = leases
         self.pool = pool

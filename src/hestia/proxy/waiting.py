@@ -1,7 +1,7 @@
 """What a request for a service without a free lease gets: it is held, unless a rule says otherwise.
 
 The rules are looked at before the request joins the queue, so that nothing is started by a request that
-is refused. The waiting page for browsers has its place here. Source: SPEC 3, proxy-semantics CQ, SE-14.
+is refused. Who is held and gets a page is `page`'s business. Source: SPEC 3, proxy-semantics CQ, SE-14.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hestia.core.errors import AlreadyRunning, CrossSiteWake, QueueTimeout
 from hestia.core.model import InstanceId, OnCold, ServiceId
 from hestia.core.routing import Route
 from hestia.http1.fields import tokens
+from hestia.proxy.page import is_prefetch
 
 if TYPE_CHECKING:
     from hestia.proxy.exchange import Exchange
@@ -55,6 +56,8 @@ class Waiting:
                 f"{service}), or list the page's origin: services.{service}.cors.origins",
                 service_id=service,
             )
+        if is_prefetch(request):
+            raise reasons.not_opened(service)
         if _prefers_async(request.get(b"prefer")):
             self._begin(service, exchange, first)
             self._accepted(exchange, service)

@@ -44,6 +44,7 @@ from hestia.runtime.status import Health, ServiceStatus
 from hestia.runtime.sweep import Sweep
 from hestia.runtime.tasks import Tasks
 from hestia.runtime.views import Views
+from hestia.runtime.visits import Visits
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,14 @@ class Gateway:
             perform=self._perform,
             clock=self._clock,
             is_draining=lambda: self._draining,
+        )
+        self.visits = Visits(
+            self.world,
+            self.history,
+            self,
+            release=self.release,
+            error=self._views.last_error,
+            clock=self._clock,
         )
         self._ending = Ending(self.world, self._performer, clock=self._clock)
 

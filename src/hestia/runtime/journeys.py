@@ -163,6 +163,8 @@ def _begins(step: Step) -> tuple[str, str, str]:
             return "connect", f"hot, but nobody listened there yet: asked again and again ({step.text})", ""
         case "fallback":
             return "connect", f"connecting to its fallback: {step.text}", "fallback"
+        case "page":
+            return "answer", "the waiting page was shown; the page waits on in its place", ""
         case "kept":
             return "answer", f"no other answer came, so the last one is passed on: {step.text}", step.instance
         case _:

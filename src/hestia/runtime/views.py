@@ -168,6 +168,11 @@ class Views:
             tail=error.tail,
         )
 
+    def last_error(self, service: ServiceId) -> HestiaError | None:
+        """The last thing that went wrong with any instance of it."""
+        of = [noted for (name, _), noted in self._errors.items() if name == service]
+        return max(of, key=lambda noted: noted[1])[0] if of else None
+
     def _wall(self, at: float) -> datetime:
         """The wall-clock instant of a loop-clock one. 0 ("since ever") is the start of the process."""
         ago = self._clock() - at if at and math.isfinite(at) else 0.0

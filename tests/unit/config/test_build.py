@@ -51,7 +51,6 @@ def test_a_fixed_address_beside_a_program_that_is_told_a_free_port_is_a_warning(
         ("base_url: 'http://a:1', warmup: 2s, start_timeout: 1s", "a start may only take 1s"),
         ("base_url: 'http://a:1', restart_backoff: {base: 2m}", "base (2m) is longer than cap (1m)"),
         ("base_url: 'http://a:1', restart_backoff: {cap: 10ms}", "is longer than cap (10ms)"),
-        ("base_url: 'http://a:1', on_cold: page", "page is not available yet"),
         ("base_url: 'http://localhost:8080/x'", "this gateway's own address"),
         ("base_url: 'http://a:1', hosts: [hestia.localhost]", "already leads to the gateway itself"),
     ],

@@ -97,7 +97,6 @@ def test_everything_that_is_not_available_yet_is_told() -> None:
     text = section("Not available yet")
     for name in (*later.SERVICE, *later.GATEWAY, *later.ENGINES, *later.ENVIRONMENT):
         assert f"| `{name}` |" in text, name
-    assert later.ON_COLD_PAGE in text
 
 
 def test_every_yaml_example_of_the_page_is_valid(loader: Loader) -> None:
