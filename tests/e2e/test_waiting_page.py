@@ -15,13 +15,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.called import run
 from tests.e2e.conftest import NODE_CLIENTS, missing, need_module, tool
 from tests.e2e.served import launch, serving
-from tests.fakes.facts import eventually
+from tests.fakes.facts import PATIENCE, eventually
 from tests.fakes.programs import small_command
+from tests.fakes.wire import request
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(200)]
 
@@ -223,3 +225,49 @@ async def test_wp13_it_is_readable_in_both_themes_at_each_width(
         seen = await visit(real_python, kind, url, tmp_path, gate)
         assert not {name: said for name, said in seen["axe"].items() if said}, seen["axe"]
         assert not any(seen.get("wider", [])), seen["wider"]
+
+
+NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Accept": "text/html"}
+
+
+async def test_sf14_and_wp07_a_page_that_waits_for_room_keeps_the_start_until_it_leaves(
+    tmp_path: Path,
+) -> None:
+    """The request is answered and its connection gone; who waits is the page. Without it nobody does."""
+    box = {"box": {"address": "box.lan", "max_instances": 1}}
+    app = {
+        "engine": {"type": "process", "command": small_command()},
+        "health_url": "http://127.0.0.1:{port}/health",
+        "machine": "box",
+        "min_hot": "100ms",
+    }
+    services = {"one": app, "two": app}
+    async with serving(tmp_path / "gateway", {"machines": box, "services": services}) as served:
+        url = f"{served.url}/services/two/deep"
+
+        async def navigate() -> str:
+            async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as browser:
+                answer = await browser.get(url, headers=NAVIGATION)
+            assert answer.status_code == 503, answer.text
+            return str(re.findall(r'data-visit="([\w-]+)"', answer.text)[0])
+
+        async def ask(verb: str, page: str) -> dict[str, Any]:
+            fields = {"Hestia-Wait": f"{verb};visit={page}", "Accept": "application/json"}
+            answer = await served.http.request("GET" if verb == "1" else "POST", url, headers=fields)
+            told: dict[str, Any] = answer.json()
+            return told
+
+        async with served.client() as busy:
+            await busy.send(request("GET", "/services/one/stream?1000000"))
+            await busy.until(lambda: b"event 3" in busy.received, "the stream to begin")
+            page = await navigate()
+            assert (await served.status("two"))["queuePending"] == 1
+            told = await ask("1", page)
+            assert told["state"] == "waiting"
+            assert "Waiting for room on box: one" in told["html"], told["html"]
+            await ask("leave", page)
+            await served.until_phase("cold", "two")  # needed by nobody, it looks for room no more
+            page = await navigate()
+        await served.until_phase("hot", "two")
+        assert (await ask("1", page))["state"] == "hot"
+        assert served.transitions("two").count("hot") == 1
