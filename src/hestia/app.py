@@ -196,7 +196,12 @@ class Hestia:
             reloads=self.reloads,
             routing=self._routing_view,
             numbers=metrics,
-            waiting=WaitingPages(self.gateway, self.gateway.visits, inside),
+            waiting=WaitingPages(
+                self.gateway,
+                self.gateway.visits,
+                inside,
+                template=lambda: self.settings.gateway.waiting_page,
+            ),
             past=Past(
                 past,
                 self._store,

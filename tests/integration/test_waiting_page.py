@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -493,3 +494,23 @@ async def test_wp10_a_page_hears_that_the_gateway_ends_and_asks_the_next_one(
     await client.body()
     last = bytes(response.body).strip().rpartition(b"data: ")[2]
     assert news(last)["state"] == "ending"
+
+
+async def test_wp16_a_template_of_ones_own_is_shown_from_the_next_page_on(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient, tmp_path: Path
+) -> None:
+    """Named by a reload; what it is told of the start is what the built-in page is told."""
+    own = tmp_path / "own.html"
+    own.write_text(
+        '{% extends "waiting.html" %}{% block header %}<p>Welcome to {{ p.service }}</p>{% endblock %}'
+    )
+    gw = await asleep(gateway, upstream)
+    client = await connect(gw)
+    response = await client.ask("GET", DEEP, *LOCAL)
+    assert b"Welcome" not in response.body
+    await leave(client, visit_of(response))
+    await gw.reload(cold("a"), waiting_page=str(own))
+    response = await client.ask("GET", DEEP, *LOCAL)
+    assert b"<p>Welcome to a</p>" in response.body
+    assert (await look(client, visit_of(response)))["title"] == "Starting a"
+    await leave(client, visit_of(response))

@@ -11,7 +11,7 @@ import asyncio
 import json
 import math
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from typing import Annotated, Final
 
@@ -19,7 +19,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import HTMLResponse, StreamingResponse
 
 from hestia.api.control import Control
-from hestia.api.waiting_theme import BUILT_IN, Theme
+from hestia.api.waiting_theme import Themes
 from hestia.api.waiting_view import Shown, shown
 from hestia.core.model import ServiceId
 from hestia.runtime.visits import Phase, Visit, Visits
@@ -36,9 +36,13 @@ Detail = Annotated[bool, Query()]
 
 
 class WaitingPages:
-    """Answers for every visit. inside: the path that nobody but the data path knows."""
+    """Answers for every visit. inside: the path that nobody but the data path knows. template: path of one
+    of the owner's own, "" for none."""
 
-    def __init__(self, control: Control, visits: Visits, inside: str) -> None:
+    def __init__(
+        self, control: Control, visits: Visits, inside: str, *, template: Callable[[], str] = lambda: ""
+    ) -> None:
+        self._themes = Themes(template)
         self._control = control
         self._visits = visits
         self._inside = inside
@@ -60,7 +64,7 @@ class WaitingPages:
         found = self._visits.find(ServiceId(service), visit)
         now = await self._shown(found, detail, request)
         nonce = secrets.token_urlsafe(12)
-        html = self._theme().page(now, nonce)
+        html = self._themes.page(now, nonce)
         policy = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -140,9 +144,6 @@ class WaitingPages:
             "visit": now.visit,
             "title": now.title,
             "said": now.said,
-            "html": self._theme().part(now),
+            "html": self._themes.part(now),
         }
         return json.dumps(document).encode()
-
-    def _theme(self) -> Theme:
-        return BUILT_IN

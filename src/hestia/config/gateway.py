@@ -99,6 +99,13 @@ class GatewayKeys(Keys):
         example="sqlite:////var/lib/hestia/hestia.db",
         shown="`hestia.db` in `state_dir`",
     )
+    waiting_page: Annotated[str, Text("the path of a file")] = key(
+        "",
+        "Template of your own for the page that waits for a cold service, see "
+        "[the waiting page](waiting-page.md#a-page-of-your-own); a relative path counts from the file.",
+        example="waiting.html",
+        shown="the built-in page",
+    )
     strategies: Annotated[str, Text("the path of a folder")] = key(
         "strategies",
         "Folder of strategies of your own; a relative path counts from the file. See "

@@ -32,6 +32,7 @@ from hestia.config.front import check_files, sources_of, with_paths
 from hestia.config.ids import is_id
 from hestia.config.models import GatewayKeys, ServiceKeys
 from hestia.config.telemetry import INSTALL, MISSING, is_installed
+from hestia.config.template import template_faults
 from hestia.config.tree import Node, Place, Source
 from hestia.config.yaml_tree import Unreadable, read_yaml
 from hestia.core.model import GatewaySettings, InstanceSettings, OnExit, ServiceId, Settings
@@ -317,6 +318,9 @@ class _Loader:
         plain["state_dir"] = self._state_dir(keys.state_dir)
         plain["strategies"] = str(self._base / os.path.expanduser(keys.strategies))
         plain["database_url"] = self._database_url(keys.database_url)
+        if keys.waiting_page:
+            plain["waiting_page"] = path = str(self._base / os.path.expanduser(keys.waiting_page))
+            self._warnings += [f"waiting_page: {text}" for text in template_faults(path)]
         if keys.tls is not None:
             plain["tls"] = tls = with_paths(keys.tls, self._base)
             self._sources.update(sources_of(given["tls"]))

@@ -15,7 +15,7 @@ LIVE: Final = frozenset(
     {
         "log_level", "allowed_hosts", "trusted_proxies", "identity_headers", "on_exit", "orphan_policy",
         "strategies", "machines", "semaphore_base_url", "semaphore_api_key", "semaphore_username",
-        "semaphore_password", "semaphore_project", "semaphore_timeout",
+        "semaphore_password", "semaphore_project", "semaphore_timeout", "waiting_page",
     }
 )  # fmt: skip
 

@@ -323,6 +323,7 @@ class GatewaySettings:
     state_dir: str = ""
     database_url: str = ""  # "" is `hestia.db` in the state folder
     strategies: str = "strategies"  # folder of the user's own
+    waiting_page: str = ""  # path of a template; "" is the built-in page
     retention: Retention = field(default_factory=Retention)
     telemetry: Telemetry | None = None
     start_without_store: bool = False

@@ -283,3 +283,17 @@ def test_a_working_directory_that_cannot_be_entered_has_no_files(loader: Loader)
             loader(env={"HESTIA_CONFIG_PATH": "hestia_config.yml"})
     finally:
         os.seteuid(0)
+
+
+def test_wp16_a_template_that_cannot_be_used_is_a_warning_and_its_path_counts_from_the_file(
+    loader: Loader, tmp_path: Path
+) -> None:
+    """The page that is built in is shown instead, so nothing is refused."""
+    own = tmp_path / "own.html"
+    own.write_text("one\n{% block header %}")
+    found = loader("waiting_page: own.html")
+    assert found.gateway.waiting_page == str(own)
+    (warning,) = [one for one in found.warnings if "ollama" not in one]
+    assert warning.startswith(f"waiting_page: {own}:2: Unexpected end of template")
+    own.write_text("{% extends 'waiting.html' %}")
+    assert not [one for one in loader("waiting_page: own.html").warnings if "waiting_page" in one]
