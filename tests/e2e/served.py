@@ -135,10 +135,15 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, configuration: Mapping[str, Any] | None, *arguments: str, **more: str
+    folder: Path,
+    configuration: Mapping[str, Any] | None,
+    *arguments: str,
+    program: Sequence[str] = (),
+    **more: str,
 ) -> AsyncIterator[Served]:
-    """A gateway on a free port. configuration: the file (any keys); None for none. more: environment."""
-    served = launch(folder, configuration, *arguments, **more)
+    """A gateway on a free port. configuration: the file (any keys); None for none. program: as `launch` has
+    it. more: environment."""
+    served = launch(folder, configuration, *arguments, program=program, **more)
     try:
         started = await served.until_line("gateway_started")
         served.port = int(started["listening"].rpartition(":")[2])

@@ -7,10 +7,12 @@ everything outstanding is delivered and every request must have had exactly one 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
+from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -34,6 +36,7 @@ from hestia.core.model import (
 )
 from hestia.core.queue import Waiter
 from hestia.core.records import ServiceRecord, Slot
+from hestia.core.room import INSTANCES, fits, limits, total
 from tests.fakes.runtime import A, B, C, Guest, PaperRuntime, StartPaper, service
 
 NAMES = (A, B, C)
@@ -59,6 +62,7 @@ services = st.builds(
     max_room_wait=st.sampled_from([0.0, 10.0, 60.0]),
     min_hot=st.sampled_from([None, 0.0, 5.0]),
     needs=st.sampled_from([{}, {"vram": 1}, {"vram": 3}]),
+    depends=st.booleans(),
     restart_backoff=st.sampled_from(
         [Backoff(), Backoff(base=4.0, intensity=2, period=60.0), Backoff(base=0), Backoff(per_hour=2)]
     ),
@@ -74,8 +78,17 @@ machines = st.builds(
 
 
 def build(index: int, number: int, more: dict[str, Any]) -> ServiceSettings:
-    one = service(*NAMES[:number], id=ServiceId(f"s{index}"), **more)
+    needed = (ServiceId("s0"),) if more.pop("depends") and index else ()
+    one = service(*NAMES[:number], id=ServiceId(f"s{index}"), depends_on=needed, **more)
     return replace(one, instances=tuple(replace(each, machine=MACHINE) for each in one.instances))
+
+
+def holds(machine: Machine, services: Sequence[ServiceSettings]) -> bool:
+    """Whether a service fits there beside what it needs: else the configuration is refused."""
+    by_name = {one.id: one for one in services}
+    together = [[one, *(by_name[name] for name in one.depends_on)] for one in services if one.depends_on]
+    wanted = [total({**one.needs, INSTANCES: 1} for one in group) for group in together]
+    return all(fits(each, limits(machine)) for each in wanted)
 
 
 class WorldWalk(RuleBasedStateMachine):
@@ -89,9 +102,9 @@ class WorldWalk(RuleBasedStateMachine):
 
     @initialize(drawn=st.lists(services, min_size=1, max_size=3), machine=machines)
     def configure(self, drawn: list[tuple[int, dict[str, Any]]], machine: Machine) -> None:
-        self.runtime = PaperRuntime(
-            *(build(index, number, more) for index, (number, more) in enumerate(drawn)), machines=[machine]
-        )
+        everything = [build(index, number, more) for index, (number, more) in enumerate(drawn)]
+        assume(holds(machine, everything))
+        self.runtime = PaperRuntime(*everything, machines=[machine])
         self.calendars_are_looked_at(0.0)
 
     # -- what clients do -----------------------------------------------------------------------
@@ -357,6 +370,7 @@ class WorldWalk(RuleBasedStateMachine):
         """A reload: nothing is killed, and who waits may begin (EV-13)."""
         self.runtime.fitted.clear()
         everything = [one.settings for one in self.records]
+        assume(holds(machine, everything))
         before = {slot.record.id: slot.state for slot in self.slots_in(State.HOT, State.STARTING)}
         self.runtime.reload(*everything, machines=[machine])
         assert before is not None
@@ -386,6 +400,8 @@ class WorldWalk(RuleBasedStateMachine):
         key = slot.key(self.runtime.world.gateway)
         place = (slot.record.id, slot.record.service)
         match slot.state:
+            case State.STARTING if slot.awaiting:
+                return any(self.under_way(other) or other.state is State.HOT for other in self.needed(slot))
             case State.STARTING if slot.seek is not None:
                 return True  # the waiter's own deadline ends it, see above
             case State.STARTING:
@@ -402,6 +418,17 @@ class WorldWalk(RuleBasedStateMachine):
                 return not slot.record.stuck and at is not None and at <= slot.backoff.retry_at
             case _:
                 return False
+
+    def needed(self, slot: Slot) -> list[Slot]:
+        """Instances of the services that this one needs."""
+        names = slot.service.settings.depends_on
+        return [other for name in names for other in self.runtime.record(name).slots.values()]
+
+    @invariant()
+    def sf12_what_runs_was_started_after_what_it_needs(self) -> None:
+        for key, start in self.runtime.starts.items():
+            if self.runtime.world.is_current(key) and not start.given_up:
+                assert not self.runtime.slot(key.instance, key.service).awaiting, f"SF-12: {key} has a job"
 
     @invariant()
     def inv3_leases_belong_to_hot_instances(self) -> None:
