@@ -40,6 +40,7 @@ from hestia.core.world import World
 
 S = ServiceId("s")
 A, B, C = InstanceId("a"), InstanceId("b"), InstanceId("c")
+ENDLESS = 100_000  # effects that follow from one step
 
 Place = tuple[ServiceId, InstanceId]
 TimerKey = tuple[ServiceId, InstanceId | None, fx.Timer]
@@ -445,8 +446,10 @@ class PaperRuntime:
             return
         self._performing = True
         try:
+            before = len(self.effects)
             while self._pending:
                 effect = self._pending.popleft()
+                assert len(self.effects) - before < ENDLESS, f"one step leads to the next for ever: {effect}"
                 self.effects.append(effect)
                 self._note(effect)
         finally:

@@ -81,6 +81,7 @@ class Slot:
     """One instance: its frozen record and the mutable things beside it."""
 
     __slots__ = (
+        "again_at",
         "ask_room_at",
         "asking",
         "awaiting",
@@ -110,6 +111,7 @@ class Slot:
         self.record = Instance(service.settings.id, settings.id, generation=generation)
         self.use: Use | None = None
         self.backoff: BackoffState = FRESH
+        self.again_at = -math.inf  # before this a start that nobody asks for is not tried again
         self.last_used: float | None = None  # of the generations before, loop-clock seconds
         self.awaiting = False  # its start waits for other services (`core.dependencies`)
         self.grace_until = 0.0  # until when what was adopted stays in any case, loop-clock seconds (AD-12)

@@ -278,7 +278,7 @@ class Steps:
             case Do.CLOSE_ADMISSION:
                 self._close_admission(slot, now)
             case Do.COUNT_FAILURE if _is_not_its_own(record.error):
-                pass  # the service did nothing wrong: tried again as soon as its start can be written down
+                slot.again_at = now + warm.PAUSE  # the service did nothing wrong: who asks need not wait
             case Do.COUNT_FAILURE:
                 permanent = isinstance(record.error, EngineRefused) and record.error.permanent
                 policy = slot.service.settings.restart_backoff

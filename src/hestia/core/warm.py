@@ -6,7 +6,7 @@ somebody starts it, a request wakes it, or its next window begins. Works through
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hestia.core import calendar, dependencies
 from hestia.core.effects import SetTimer, Timer
@@ -16,6 +16,8 @@ from hestia.core.records import ServiceRecord, Slot
 
 if TYPE_CHECKING:
     from hestia.core.steps import Steps
+
+PAUSE: Final = 5.0  # seconds until it is tried again what failed through no fault of its own
 
 
 def look(steps: Steps, record: ServiceRecord, now: float) -> None:
@@ -57,10 +59,10 @@ def keep(steps: Steps, record: ServiceRecord, now: float) -> None:
         return
     if any(other.under_way for other in record.slots.values()):
         return
-    if slot.may_begin(now):
+    if slot.may_begin(now) and now >= slot.again_at:
         steps.begin(slot, now, cause="dependency" if held else "keep_warm", actor="")
     elif not slot.record.stuck:
-        steps.timer(slot, Timer.RETRY, slot.ready_at(now))
+        steps.timer(slot, Timer.RETRY, max(slot.ready_at(now), slot.again_at))
 
 
 def kept(record: ServiceRecord) -> Slot | None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from hestia.core import effects as fx
+from hestia.core import warm
 from hestia.core.difference import difference
-from hestia.core.errors import GatewayDraining, StartFailed, StartStopped
+from hestia.core.errors import EngineRefused, GatewayDraining, StartFailed, StartStopped
 from hestia.core.lifecycle import State
 from hestia.core.model import Backoff, GatewaySettings, ServiceId, ServiceSettings, Settings
 from hestia.core.ports import Handle
@@ -248,3 +249,25 @@ def test_sf12_a_stop_of_what_is_needed_begins_none_of_its_other_instances() -> N
     runtime.stop(DB)
     assert "was stopped while it started" in told(guest)
     assert runtime.state(B, DB) is State.COLD
+
+
+@pytest.mark.parametrize("why", ["could not be stopped", "failed for good"])
+def test_id16_what_is_kept_warm_tries_again_after_a_pause_while_another_is_not_to_be_had(why: str) -> None:
+    """Not at once: nothing would ever end that, the gateway included (found by the random walk)."""
+    runtime = PaperRuntime(service(id=DB), needs(TOP, DB, keep_warm=True))
+    runtime.perform(runtime.world.look_at_calendars(runtime.now))
+    if why == "could not be stopped":
+        ready(runtime, DB, TOP)
+        runtime.stop(TOP)
+        runtime.stopped(runtime.stop_of(A, TOP))
+        runtime.stop(DB)
+        runtime.stop_fails(runtime.stop_of(A, DB))
+        runtime.start(TOP)
+    else:
+        runtime.fails(runtime.start_of(A, DB), error=EngineRefused("no such program", permanent=True))
+    assert states(runtime) == "failed failed"
+    before = len(runtime.moves)
+    runtime.pass_time(warm.PAUSE - 1)
+    assert len(runtime.moves) == before
+    runtime.pass_time(2.0)
+    assert len(runtime.moves) > before
