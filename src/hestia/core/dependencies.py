@@ -61,6 +61,18 @@ def missing(steps: Steps, slot: Slot) -> list[ServiceRecord]:
     return [record for record in needed if not _is_hot(record)]
 
 
+def all_needed(steps: Steps, record: ServiceRecord) -> frozenset[ServiceId]:
+    """What a service needs, and what that needs."""
+    found: set[ServiceId] = set()
+    pending = list(record.settings.depends_on)
+    while pending:
+        name = pending.pop()
+        if name in steps.services and name not in found:
+            found.add(name)
+            pending += steps.services[name].settings.depends_on
+    return frozenset(found)
+
+
 def became_hot(steps: Steps, record: ServiceRecord, now: float) -> None:
     """What others may wait for is hot. While the gateway ends, nothing begins any more."""
     if steps.closing:

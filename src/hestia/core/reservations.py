@@ -258,6 +258,7 @@ def _start(steps: Steps, slot: Slot) -> Start:
         priority=settings.priority,
         order=seek.order,
         urgent=residents.urgent(steps, slot),
+        spares=dependencies.all_needed(steps, slot.service),
     )
 
 

@@ -67,7 +67,7 @@ class Start:
     """A start that wants room. since: loop-clock seconds from which on it waits. patience: `max_room_wait`.
 
     order: among those that wait since the same instant. urgent: somebody waits for it; otherwise it takes
-    only what is free.
+    only what is free. spares: services that it needs itself, so that it would evict them in vain.
     """
 
     place: Place
@@ -77,6 +77,7 @@ class Start:
     priority: int = 0
     order: int = 0
     urgent: bool = True
+    spares: frozenset[ServiceId] = frozenset()
 
     def overdue(self, now: float) -> bool:
         """Whether it has waited as long as others may keep it waiting."""
@@ -161,6 +162,8 @@ def ranked(starts: Iterable[Start], now: float) -> list[Start]:
 
 def may_go(holder: Holder, start: Start, now: float) -> bool:
     """Whether a holder may be evicted for this start."""
+    if holder.place[0] in start.spares:
+        return False
     if start.overdue(now):
         may_be_cut = start.since < holder.since and now >= holder.turn_until
         return holder.stay is Stay.IDLE or (holder.stay is Stay.USED and may_be_cut)

@@ -755,3 +755,18 @@ def test_ev19_an_instance_that_need_not_wait_for_room_is_started_first() -> None
     serve(runtime, ONE)
     runtime.join(service=TWO)
     assert [(key.service, key.instance) for key in runtime.starts] == [(TWO, B)]
+
+
+def test_ev06_sf12_a_start_does_not_evict_what_it_needs() -> None:
+    """It would wait for it again, and evict it again, until its client leaves (found by the random walk)."""
+    runtime = sharing(
+        shared(ONE), shared(TWO, depends_on=(ONE,), max_room_wait=0.0), shared(THREE, pin=True), instances=2
+    )
+    serve(runtime, THREE)
+    guest = runtime.join(service=TWO, patience=20.0)
+    runtime.ready(runtime.start_of(A, ONE))
+    assert states(runtime) == "hot starting hot"
+    runtime.pass_time(20.0)
+    assert isinstance(guest.error, QueueTimeout)
+    assert states(runtime) == "hot cold hot"
+    assert runtime.count(fx.RunStop) == 0
