@@ -141,6 +141,7 @@ class PaperRuntime:
         self.asked: list[fx.RunBusyProbe] = []  # busy probes under way
         self.probed: list[fx.RunLivenessProbe] = []  # liveness probes under way
         self.doubts: list[fx.Doubted] = []
+        self.granted: list[Lease] = []  # in order: a set of them has another one in each run
         self.closing: list[Lease] = []  # sockets that were told to close
         self.aborted: list[Lease] = []
         self.timers: dict[TimerKey, float] = {}
@@ -175,7 +176,10 @@ class PaperRuntime:
         return guest
 
     def acquire(self, *candidates: InstanceId, service: ServiceId = S) -> Lease | None:
-        return self.world.acquire_nowait(service, candidates or None)
+        lease = self.world.acquire_nowait(service, candidates or None)
+        if lease is not None:
+            self.granted.append(lease)
+        return lease
 
     def leave(self, guest: Guest) -> None:
         assert guest.waiter is not None
@@ -495,9 +499,11 @@ class PaperRuntime:
             case fx.HurryStop(key):
                 self.hurried.append(key)
             case fx.CloseSockets(use):
-                self.closing.extend(lease for lease in use.leases if lease.is_socket)
+                self.closing.extend(
+                    lease for lease in self.granted if lease in use.leases and lease.is_socket
+                )
             case fx.AbortLeases(use):
-                for lease in list(use.leases):
+                for lease in [lease for lease in self.granted if lease in use.leases]:
                     self.aborted.append(lease)
                     self.release(lease)
             case fx.EndpointOpened(key):
@@ -532,6 +538,7 @@ class PaperRuntime:
 
     def _settle(self, waiter: Waiter, outcome: Outcome) -> None:
         if isinstance(outcome, Lease):
+            self.granted.append(outcome)
             assert outcome.use.key in self.open_endpoints, "INV-3: granted while not hot"
         if not waiter.left:
             waiter.on_outcome(outcome)

@@ -407,10 +407,13 @@ class Steps:
         """Everybody whom this instance failed: on to the next candidate, or the one error for all (SF-10)."""
         record = slot.service
         spent = record.episode_starts >= max(EPISODE_STARTS, len(record.slots))
+        failed = {slot.record.id}
+        if error.stage == reasons.DEPENDENCY:  # whichever is started lacks the same
+            failed |= {other.record.id for other in record.slots.values() if other.settings.managed}
         for waiter in record.queue:
             if slot.record.id not in waiter.candidates:
                 continue
-            waiter.failed[slot.record.id] = error
+            waiter.failed.update(dict.fromkeys(failed, error))
             if not any(other.under_way for other in record.open_to(waiter)) and spent:
                 waiter.widen()
             if spent and not any(other.under_way for other in record.open_to(waiter)):
