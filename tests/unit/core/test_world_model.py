@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
+import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -588,4 +589,4 @@ class WorldWalk(RuleBasedStateMachine):
         return [slot for record in self.records for slot in record.slots.values() if slot.state in states]
 
 
-TestWorldWalk = WorldWalk.TestCase
+TestWorldWalk = pytest.mark.timeout(900)(WorldWalk.TestCase)  # the thorough walk takes minutes
