@@ -395,7 +395,8 @@ class Hestia:
 
     def _routing_view(self) -> RoutingView:
         services = [one for one in self.settings.services.values() if one.strategy or len(one.instances) > 1]
-        return RoutingView(self.settings.strategies or Strategies(), services, self._choosers.errors)
+        known, choosers = self.settings.strategies or Strategies(), self._choosers
+        return RoutingView(known, services, choosers.errors, choosers.broken())
 
     # -- the end -------------------------------------------------------------------------------
 

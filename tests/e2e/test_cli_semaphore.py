@@ -101,10 +101,12 @@ def test_a_second_run_changes_neither_the_server_nor_the_file(
 ) -> None:
     words = (*BOOTSTRAP, "--user", "twice", "--write-env", ".env")
     (tmp_path / ".env").write_text("MINE=1\n")
+    (tmp_path / ".env").chmod(0o644)
     first = hestia(*words)
     assert first.code == 0, first
     text = (tmp_path / ".env").read_text()
     assert text.startswith("MINE=1\nSEMAPHORE_BASE_URL=")
+    assert "may read the token there: chmod 600 .env" in first.err
     token = text.split("SEMAPHORE_API_KEY=")[1].splitlines()[0]
     assert token not in first.out + first.err
     before = len(semaphore.calls())

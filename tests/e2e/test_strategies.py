@@ -35,16 +35,20 @@ def register_strategy(registry): registry.register(Own)
 
 async def strategies(served: Served, *arguments: str) -> str:
     """What `hestia strategies` prints."""
-    done = await asyncio.to_thread(
+    return (await said(served, "strategies", *arguments)).stdout
+
+
+async def said(served: Served, *words: str) -> subprocess.CompletedProcess[str]:
+    """What a command says to the gateway's user."""
+    return await asyncio.to_thread(
         subprocess.run,
-        [*PROGRAM, "strategies", *arguments],
+        [*PROGRAM, *words],
         env=environment(HESTIA_URL=served.url),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=True,
     )
-    return done.stdout
 
 
 async def who(served: Served) -> str:
@@ -112,12 +116,19 @@ async def test_a_file_is_loaded_changed_broken_and_mended_while_requests_go_on(t
             (logged,) = served.lines("strategy_not_loaded")
             assert f"{own}: line 1: SyntaxError" in str(logged["message"])
             assert "def broken(:" in str(logged["message"])
+            for command in ("status", "config reload"):
+                warned = (await said(served, *command.split())).stderr
+                assert "warning: services.a.strategy: there is no strategy 'own', and not every" in warned
             listed = await strategies(served)
             assert "not loaded" in listed
             assert "SyntaxError" in listed
             told = json.loads(await strategies(served, "--json"))
             assert "def broken(:" in told["failed_strategies"][0]["trace"]
             own.write_text(OWN.replace("WHAT", "reversed(candidates)"), encoding="utf-8")
-            await served.until_line("config_reloaded", count=3)
+            await served.until_line("config_reloaded", count=4)
             assert await who(served) == "two"
             assert "not loaded" not in await strategies(served)
+            own.write_text(OWN.replace("WHAT", "1 // 0"), encoding="utf-8")
+            await served.until_line("config_reloaded", count=5)
+            assert await who(served) == "one", "its instances in their order"
+            assert "a: its strategy failed for 1 request, " in await strategies(served)

@@ -286,4 +286,6 @@ async def test_events_are_paged_newest_first_and_name_what_happened(
     assert events[1]["text"] == "a is being stopped: asked for (by the API, request two)"
     assert events[1]["data"]["open_leases"] == 0
     (await client.ask("GET", "/v1/services/nobody/events")).problem("service_not_found", 404)
-    (await client.ask("GET", "/v1/events?since=yesterday")).problem("bad_request", 400)
+    wrong = await client.ask("GET", "/v1/events?since=yesterday")
+    wrong.problem("bad_request", 400)
+    assert "such as 2026-01-31T12:00:00Z" in wrong.json()["detail"]

@@ -92,6 +92,20 @@ async def test_a_collector_that_takes_nothing_is_told_once(caplog: pytest.LogCap
     assert not logging.getLogger("opentelemetry").propagate
 
 
+async def test_what_cannot_be_told_is_dropped_alone_and_the_thread_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken = Span("GET", 1, 2, None)  # type: ignore[arg-type]  # as a bug may leave it
+    with collecting() as collector, sending(collector.url) as (sender, counts):
+        sender.put([broken, served(), broken, start(1)])
+        await eventually(lambda: counts.sent.value == 2, "what is sound to be sent")
+        sender.put([served()])
+        await eventually(lambda: counts.sent.value == 3, "what came later to be sent")
+        assert dropped(counts) == {"failed": 2}
+    told = [one for one in caplog.records if getattr(one, "event_type", "") == "trace_unmade"]
+    assert len(told) == 1
+
+
 async def test_a_request_is_linked_to_the_start_it_waited_for_while_that_is_remembered() -> None:
     with collecting() as collector:
         with sending(collector.url) as (sender, _):

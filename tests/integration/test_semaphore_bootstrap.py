@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
@@ -20,6 +22,8 @@ from hestia.engines.semaphore.bootstrap import (
 from hestia.engines.semaphore.connection import Connection, Server
 from hestia.engines.semaphore.people import People
 from hestia.engines.semaphore.tasks import Tasks
+from tests.contract.process_machine import free_port
+from tests.fakes.facts import PATIENCE
 from tests.fakes.semaphore import V2_10, V2_16, Fault, Kind, Semaphore
 
 MADE_BY: Final = {
@@ -244,6 +248,49 @@ async def test_a_server_that_comes_up_late_is_waited_for() -> None:
             await asyncio.sleep(0)
             await server.come_up()
         await nobody.aclose()
+
+
+@contextmanager
+def hanging() -> Iterator[str]:
+    """The address of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+async def test_a_server_that_hangs_is_waited_for_no_longer_than_was_said() -> None:
+    """Not for one call more, which may take half a minute."""
+    async with asyncio.timeout(PATIENCE):
+        with hanging() as url:
+            nobody = Connection(Server(url, 600, named="--server"))
+            with pytest.raises(EngineUnavailable, match=r"\(--server\): no answer within 0\.1 s\.") as told:
+                await wait_for_server(nobody, 0.1)
+            await nobody.aclose()
+    assert "correct --server" in told.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("127.0.0.1", "(--server): connection refused."),
+        ("localhost", "(--server): connection refused."),
+        ("nowhere.invalid", "(--server): its name is not known."),
+    ],
+)
+async def test_why_a_server_cannot_be_reached_is_said_in_plain_words(host: str, says: str) -> None:
+    nobody = Connection(Server(f"http://{host}:{free_port()}", 30, named="--server"))
+    with pytest.raises(EngineUnavailable) as told:
+        await nobody.ping()
+    await nobody.aclose()
+    assert told.value.detail.endswith(says)
+
+
+async def test_se_a_token_in_the_address_of_a_repository_is_not_told(server: Semaphore) -> None:
+    token = (
+        await bootstrap(server, playbooks="https://me:canary@git.example.org/a.git", branch="main")
+    ).token
+    again = await bootstrap(server, token=token, playbooks="https://git.example.org/b.git", branch="main")
+    told = [step.why for step in again.steps if step.what == "repository"]
+    assert told == ["it was at https://***@git.example.org/a.git"]
 
 
 async def test_a_web_page_is_not_waited_for() -> None:

@@ -217,6 +217,9 @@ async def test_the_next_one_gets_its_turn_when_the_chosen_one_is_not_there(
     gw = await gateway(one, hot=False)
     client = await connect(gw)
     assert await served_by(client, "/services/a/echo", asks("llama3"), JSON) == "a"
+    latest = (await client.ask("GET", "/v1/requests")).json()["requests"][0]
+    story = (await client.ask("GET", f"/v1/requests/{latest['requestId']}")).json()
+    assert story["end"].startswith("answered 200 by a, "), "which of the instances served"
 
 
 async def test_fallback_url_comes_after_all_instances(

@@ -85,12 +85,13 @@ Dispatch = Callable[[], AbstractContextManager[DispatchCall]]
 
 @dataclass(frozen=True, slots=True)
 class RoutingView:
-    """Strategies and the services that have one, or several instances. errors: why one could not be made, by
-    service."""
+    """Strategies and the services that have one, or several instances. By service: errors, why one could not
+    be made; failures, how often it failed at a request since."""
 
     strategies: Strategies = field(default_factory=Strategies)
     services: Sequence[ServiceSettings] = ()
     errors: Mapping[ServiceId, str] = field(default_factory=dict)
+    failures: Mapping[ServiceId, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +21,8 @@ from hestia.api import pages
 from hestia.api.names import QUOTE_LIMIT, quoted
 from hestia.core.errors import BadRequest, ClientGone, HestiaError, InternalError, MethodNotAllowed, NotFound
 from hestia.problems import document, to_json
+
+_INSTANT: Final = "an instant with its zone, such as 2026-01-31T12:00:00Z"
 
 
 def request_id(scope: Scope) -> str:
@@ -124,6 +126,8 @@ def _sentence(item: Any) -> str:
         return f"{what} {quoted(name)} is not known here."
     if item["type"] == "missing":
         return f"{what} {quoted(name)} is missing."
+    if item["type"].startswith(("datetime_", "timezone_")):
+        return f"{what} {quoted(name)} is {quoted(str(item['input']))}; expected {_INSTANT}."
     message = str(item["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     return f"{what} {quoted(name)} is {quoted(str(item['input']))}; expected {message}."
 

@@ -39,12 +39,13 @@ def document(view: RoutingView) -> models.Strategies:
             for one in view.strategies.failed
         ],
         service_configurations={
-            str(one.id): _service(one, view.errors.get(one.id, "")) for one in view.services
+            str(one.id): _service(one, view.errors.get(one.id, ""), view.failures.get(one.id, 0))
+            for one in view.services
         },
     )
 
 
-def _service(settings: ServiceSettings, error: str) -> models.ServiceRouting:
+def _service(settings: ServiceSettings, error: str, failures: int) -> models.ServiceRouting:
     strategy = settings.strategy
     return models.ServiceRouting.model_validate(
         {
@@ -62,5 +63,6 @@ def _service(settings: ServiceSettings, error: str) -> models.ServiceRouting:
             ],
             "routing": dict(strategy.written) if strategy is not None else {},
             "error": error,
+            "failures": failures,
         }
     )

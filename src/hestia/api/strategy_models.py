@@ -44,6 +44,9 @@ class ServiceRouting(_Document):
     instances: list[RoutedInstance]
     routing: dict[str, JsonValue] = Field(description="As written; secrets as the places they are read from.")
     error: str = Field(description="Why its strategy could not be made; empty when it could.")
+    failures: int = Field(
+        description="Requests for which its strategy failed since it was made; they got the configured order."
+    )
 
 
 class Strategies(_Document):

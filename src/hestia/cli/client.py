@@ -72,6 +72,12 @@ class Client:
         status, body = self.call("GET", "/v1/config/reload", accept=(404, 405))
         return body if status == 200 else b"null"
 
+    def warnings(self) -> list[str]:
+        """What the gateway finds doubtful about its configuration; none of a gateway that does not say."""
+        status, body = self.call("GET", "/v1/config", accept=(403, 404))
+        found = json.loads(body).get("warnings") if status == 200 else None
+        return [str(one) for one in found or ()]
+
     def call(self, method: str, path: str, *, accept: tuple[int, ...] = ()) -> tuple[int, bytes]:
         """Status and body of one call. Raises CliError unless 2xx or in `accept`."""
         with self._exchange(method, path) as (response, _):

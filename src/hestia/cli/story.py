@@ -42,8 +42,10 @@ def request_lines(told: Document) -> Iterator[str]:
     took = f"{took} {_seconds(told.get('totalMs'))}"
     yield f"{plain(str(told.get('method')))} {plain(str(told.get('path')))}   {took}"
     yield f"{_at(0)}  {_one_line(told.get('matched'))}"
-    for part in told.get("parts") or []:
-        yield _part(part)
+    parts = told.get("parts") or []
+    several = len({part["instance"] for part in parts if part.get("instance")} - {"fallback"}) > 1
+    for part in parts:
+        yield _part(part, several=several)
         for inner in part.get("parts") or []:
             yield _part(inner, indent="  ")
     yield f"{_at(told.get('totalMs'))}  {_one_line(told.get('end'))}"
@@ -107,11 +109,14 @@ def _where(status: Document) -> str:
     return f"engine {engine} on {machine}; tried in this order: {rank}"
 
 
-def _part(part: Document, *, indent: str = "") -> str:
+def _part(part: Document, *, indent: str = "", several: bool = False) -> str:
+    """several: the parts are of several instances, so each names its own."""
     name = NAMES.get(str(part.get("name")), plain(str(part.get("name"))))
     took = _seconds(part.get("durationMs"))
     label = f"{indent}{name}"
-    return f"{_at(part.get('startMs'))}  {label:<12}{took:>8}  {_one_line(part.get('text'))}"
+    where = plain(str(part.get("instance") or "")) if several else ""
+    where = f" ({where})" if where not in ("", "fallback") else ""
+    return f"{_at(part.get('startMs'))}  {label:<12}{took:>8}  {_one_line(part.get('text'))}{where}"
 
 
 def _at(ms: object) -> str:

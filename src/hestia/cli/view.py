@@ -12,7 +12,19 @@ from typing import Any, Final
 from hestia.cli.exits import Document
 from hestia.cli.screen import Screen
 from hestia.cli.table import Column, render
-from hestia.cli.text import ago, clock, countdown, duration, instant, plain, span, within, wrapped
+from hestia.cli.text import (
+    ago,
+    clock,
+    countdown,
+    counted,
+    cut_end,
+    duration,
+    instant,
+    plain,
+    span,
+    within,
+    wrapped,
+)
 
 COLUMNS: Final = (
     Column("SERVICE", shrink=3, least=12, middle=True),
@@ -31,6 +43,7 @@ LIVE_COLUMNS: Final = (
     *COLUMNS[5:6],
     Column("NOTE", shrink=1, least=12, drop=1),
 )
+WARNINGS_SHOWN: Final = 3
 _STATE_COLUMN: Final = 1
 _WHERE: Final = 2
 
@@ -126,8 +139,10 @@ def _note(service: Document, now: datetime) -> str:
         if external(service):
             return "started by somebody else"
         used, began = instant(service.get("lastUsedAt")), instant(service.get("startedAt"))
-        if used is None or (began is not None and used < began):
+        if used is None:
             return "not used yet"
+        if began is not None and used < began:
+            return "not used again yet"
         return f"idle {countdown((now - used).total_seconds())}"
     if phase == "suspect":
         return "not answering"
@@ -354,6 +369,15 @@ def reload(document: Document) -> Iterator[str]:
         return
     said = [f"{text}: {', '.join(map(plain, document[key]))}" for key, text in _RELOADED if document[key]]
     yield from said or ["nothing has changed"]
+
+
+def warned(warnings: Sequence[str], screen: Screen) -> Iterator[str]:
+    """What is doubtful about a configuration that is in force, a line each; all of it elsewhere."""
+    for text in warnings[:WARNINGS_SHOWN]:
+        line = f"warning: {plain(text.partition(chr(10))[0])}"
+        yield cut_end(line, screen.width, ellipsis=screen.ellipsis) if screen.width else line
+    if len(warnings) > WARNINGS_SHOWN:
+        yield f"and {counted(len(warnings) - WARNINGS_SHOWN, 'warning')} more: hestia config check"
 
 
 def problems(document: Document) -> Iterator[str]:

@@ -109,6 +109,7 @@ class Chooser:
         self.reads: Reads | None = getattr(strategy, "reads", None)
         self.merges: bool = bool(getattr(strategy, "merge_models", False))
         self._policy: Ejection | None = getattr(strategy, "ejection", None)
+        self.broken = 0  # rankings it failed at
 
     def rank(self, asked: Asked) -> Ranking:
         """The instances for this request. Raises StrategyRefused for one that is none of the service's."""
@@ -296,8 +297,13 @@ class Choosers:
         """None where the service has no strategy (any more), or one that could not be made."""
         return self._made.get(service)
 
+    def broken(self) -> dict[ServiceId, int]:
+        """How often the strategy of each service failed since it was made, where it did."""
+        return {service: one.broken for service, one in self._made.items() if one.broken}
+
     def broke(self, chooser: Chooser, exc: Exception) -> None:
         """A strategy raised."""
+        chooser.broken += 1
         self._failed(chooser.service, chooser.settings.name)
         where = traceback.extract_tb(exc.__traceback__)[-1:]
         log.warning(

@@ -11,6 +11,7 @@ from typing import Final
 from hestia.core.lifecycle import State
 from hestia.core.requests import RequestRecord, Step
 from hestia.runtime.timeline import Mark, Timeline
+from hestia.runtime.words import ONLY
 
 Part = dict[str, object]  # JSON; fields in `api.past_models.Part`
 
@@ -54,7 +55,7 @@ def tell(record: RequestRecord, timeline: Timeline) -> dict[str, object]:
         "bytesIn": record.bytes_in,
         "bytesOut": record.bytes_out,
         "matched": _matched(record),
-        "end": _end(record),
+        "end": _end(record, _by_whom(record, timeline)),
         "detail": refused[-1].text if refused else "",
         "do": refused[-1].remedy if refused else "",
         "parts": parts,
@@ -69,13 +70,23 @@ def _matched(record: RequestRecord) -> str:
     return f"matched service {record.service} {BY.get(record.route, record.route)}{why}"
 
 
-def _end(record: RequestRecord) -> str:
+def _by_whom(record: RequestRecord, timeline: Timeline) -> str:
+    """` by gpu-2`: which of several instances it was at; "" where the service has but one."""
+    names = timeline.instances(record.service)
+    named = record.instance not in ("", record.service, ONLY) or len(names) > 1
+    return f" by {record.instance}" if record.instance and named and not record.fallback else ""
+
+
+def _end(record: RequestRecord, by_whom: str) -> str:
     """How it ended, in a few words."""
     if record.aborted:
-        return f"{_SIDES.get(record.aborted, record.aborted)} after {record.bytes_out} bytes of the answer"
+        by = by_whom if record.status else ""
+        return (
+            f"{_SIDES.get(record.aborted, record.aborted)} after {record.bytes_out} bytes of the answer{by}"
+        )
     if record.code:
         return f"answered by the gateway: {record.status} {record.code}"
-    return f"answered {record.status}, {record.bytes_out} bytes"
+    return f"answered {record.status}{by_whom}, {record.bytes_out} bytes"
 
 
 # -- what went straight through --------------------------------------------------------------------

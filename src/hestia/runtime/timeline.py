@@ -74,6 +74,10 @@ class Timeline:
             at = self._clock()
         self._add(service, last._replace(at=at, state=State.STARTING, stage=name, text=text))
 
+    def instances(self, service: str) -> frozenset[str]:
+        """Those of the service that have marks."""
+        return frozenset(mark.instance for mark in self._marks.get(service, ()))
+
     def _last(self, service: str, instance: str) -> Mark | None:
         marks = self._marks.get(service, ())
         return next((mark for mark in reversed(marks) if mark.instance == instance), None)

@@ -40,6 +40,13 @@ ONLY: Final = "main"  # the instance of `base_url`, which most services have alo
 WORTH_TELLING: Final = 0.5  # seconds of stopping; what is quicker was no wait
 _OPENERS: Final = frozenset(("A", "An", "It", "Nobody", "Nothing", "The", "There"))  # no names
 _SENTENCE: Final = re.compile(r"\.\s")
+_RELOADED: Final[Mapping[str, str]] = {
+    "added": "added",
+    "removed": "removed",
+    "changed": "changed",
+    "gateway": "changed for the gateway:",
+    "needs_restart": "waits for a restart of the gateway:",
+}
 _VERBS: Final[Mapping[str, str]] = {
     State.STARTING: "starts",
     State.HOT: "is hot",
@@ -105,6 +112,8 @@ def _verb(row: Row, *, told: bool) -> str:
         return "did not start"
     if row.after == State.STOPPING and told and row.cause == "exited":
         return "ended by itself"
+    if row.after == State.STOPPING and row.before == State.HOT and row.cause == "refused":
+        return "has gone"  # somebody else had started it, and ended it: nothing is stopped
     return _VERBS.get(row.after, row.after)
 
 
@@ -142,8 +151,11 @@ def _asker(row: Row) -> str:
 
 
 def _reloaded(row: Row) -> str:
-    names = ("added", "removed", "changed", "gateway", "needs_restart")
-    told = [f"{name} {', '.join(map(str, found))}" for name in names if (found := _list(row.data.get(name)))]
+    told = [
+        f"{words} {', '.join(map(str, found))}"
+        for name, words in _RELOADED.items()
+        if (found := _list(row.data.get(name)))
+    ]
     return f"the configuration was read again: {'; '.join(told) or 'nothing differs'}"
 
 

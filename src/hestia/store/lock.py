@@ -8,7 +8,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
+from typing import Final
+
+PATIENCE: Final = 0.1  # seconds in which one who only asked who holds it has let go again
+_PAUSE: Final = 0.005
 
 
 class Held(Exception):
@@ -28,7 +33,7 @@ def take(path: Path) -> int:
     """Lock the file, made if there is none; close what is returned to give it back. Raises Held, OSError."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(lock)
     except OSError as exc:
         holder = os.read(lock, 32).decode("ascii", "replace").strip()
         os.close(lock)
@@ -45,13 +50,25 @@ def take_unwritable(path: Path) -> int:
     """Lock a file that is there, or a folder, without writing. Raises Held, OSError."""
     lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(lock)
     except OSError as exc:
         os.close(lock)
         if isinstance(exc, BlockingIOError):
             raise Held("") from exc
         raise
     return lock
+
+
+def _lock(lock: int) -> None:
+    """Raises BlockingIOError: somebody has it, and for longer than `holder` does. Raises OSError."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_PAUSE)
 
 
 def holder(path: Path) -> str:

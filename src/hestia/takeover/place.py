@@ -59,9 +59,9 @@ class Place:
 
         Returns what is in use here.
         """
-        life.handed_over(self._store, self._gateway.note)
         used = await leave(self._edge, self._gateway, LIMIT)
         self.is_given_up = True
+        life.handed_over(self._store, self._gateway.note)
         self._control.leave_file()
         await self._jobs.aclose()
         for engine in self._engines.values():

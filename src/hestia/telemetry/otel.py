@@ -104,6 +104,7 @@ class OtlpSender:
         self._news, self._closing = threading.Event(), threading.Event()
         self._given_up = False
         self._unreachable = False
+        self._untold = False
         self._thread = threading.Thread(target=self._run, name="hestia-traces", daemon=True)
         self._thread.start()
 
@@ -142,10 +143,7 @@ class OtlpSender:
                 self._send([self._items.popleft() for _ in range(min(AT_ONCE, len(self._items)))])
 
     def _send(self, items: list[Item]) -> None:
-        made = 0
-        for item in items:
-            span = of_request(item, None, scheme=self._scheme) if isinstance(item, RequestRecord) else item
-            made += self._make(span)
+        made = sum(self._make_of(item) for item in items)
         spans = self._ended.take()
         if not spans:
             return
@@ -178,6 +176,20 @@ class OtlpSender:
         )
 
     # -- spans of the library ------------------------------------------------------------------
+
+    def _make_of(self, item: Item) -> bool:
+        """Make the trace of one item; whether it was made. One that cannot be told is dropped alone."""
+        try:
+            told = of_request(item, None, scheme=self._scheme) if isinstance(item, RequestRecord) else item
+            return self._make(told)
+        except Exception as exc:  # whatever it is: the thread goes on with the others
+            self._counts.drop("failed", 1)
+            if not self._untold:
+                self._untold = True
+                log.exception(
+                    "A trace cannot be made, and is dropped: %s", exc, extra={"event_type": "trace_unmade"}
+                )
+            return False
 
     def _make(self, span: Span) -> bool:
         """Make one trace, unless who asked wants none; whether it was made."""

@@ -21,6 +21,7 @@ EVENTS: Final[dict[str, tuple[str, str, int]]] = {
     "cold": ("service_cold", "Service is cold: %s", logging.INFO),
     "failed": ("service_failed", "Service failed: %s", logging.WARNING),
 }
+_ADOPTED: Final = ("service_start", "Taking over service: %s", logging.INFO)  # it runs: nothing is started
 _UNKNOWN: Final = ("service_event", "Service changed: %s", logging.INFO)
 _RESERVED: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -30,7 +31,8 @@ class LogRecorder:
 
     def transition(self, row: Row) -> None:
         """One line per change of state; an event that changed nothing is DEBUG."""
-        event_type, message, level = EVENTS.get(row.after, _UNKNOWN)
+        is_adoption = row.after == "starting" and row.cause == "adopted"
+        event_type, message, level = _ADOPTED if is_adoption else EVENTS.get(row.after, _UNKNOWN)
         if row.before == row.after:
             level = logging.DEBUG
         if not log.isEnabledFor(level):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hestia.cli.semaphore.env_file import line, read, values_of, with_values, write
+from hestia.cli.semaphore.env_file import is_open, line, read, values_of, with_values, write
 
 
 def test_other_lines_stay_where_they_are_and_old_values_give_way() -> None:
@@ -34,6 +34,15 @@ def test_a_new_file_is_for_its_owner_alone_and_an_old_one_keeps_its_mode(tmp_pat
     assert (old.read_text(), old.stat().st_mode & 0o777) == ("A=1\n", 0o640)
     assert not write(old, "A=1\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "new", "old"]
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [(0o644, True), (0o640, False), (0o600, False)])
+def test_se_a_file_that_others_may_read_is_known_as_such(tmp_path: Path, mode: int, *, is_told: bool) -> None:
+    path = tmp_path / "env"
+    path.write_text("")
+    path.chmod(mode)
+    assert is_open(path) is is_told
+    assert not is_open(tmp_path / "none")
 
 
 def test_a_file_in_a_folder_that_takes_no_others_is_written_in_its_place(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_retry_that_is_less_than_a_second_away_is_in_1_s() -> None:
 
 def test_a_service_that_was_not_used_since_its_start_is_not_idle_since_before() -> None:
     used = status("a", "hot", startedAt="2026-01-31T12:04:00Z", lastUsedAt="2026-01-31T11:00:00Z")
-    assert view.note_of(used, NOW) == "not used yet"
+    assert view.note_of(used, NOW) == "not used again yet"
 
 
 def test_the_stage_in_which_a_start_failed_is_not_ok() -> None:

@@ -102,3 +102,10 @@ def test_stages_are_debug(recorder: Recorder, caplog: pytest.LogCaptureFixture) 
     (record,) = caplog.records
     assert record.levelname == "DEBUG"
     assert vars(record)["stage"] == "boot"
+
+
+def test_what_is_taken_over_is_not_called_started(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder.transition(row("cold", "starting", cause="adopted", actor=""))
+    assert [one.getMessage() for one in caplog.records] == ["Taking over service: ollama"]

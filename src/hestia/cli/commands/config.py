@@ -200,6 +200,9 @@ def reload() -> None:
     else:
         for line in view.reload(done):
             session.result(line)
+        if not session.quiet:
+            for line in view.warned(session.client().warnings(), session.err):
+                session.note(line)
     if not done["ok"]:
         raise Quiet(ExitCode.FAILED)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -234,8 +235,9 @@ def _admin(asked: Asked, session: Session, server: str, timeout: float) -> Serve
     token = environment.get("SEMAPHORE_ADMIN_TOKEN", "")
     if asked.admin_token_file is not None:
         token = _read(asked.admin_token_file).strip()
+    named = "--server" if asked.server else "semaphore_base_url"
     if token:
-        return Server(server, timeout, api_key=token)
+        return Server(server, timeout, api_key=token, named=named)
     password = environment.get("SEMAPHORE_ADMIN_PASSWORD", "")
     if asked.admin_password_file is not None:
         password = _read(asked.admin_password_file).rstrip("\r\n")
@@ -248,7 +250,7 @@ def _admin(asked: Asked, session: Session, server: str, timeout: float) -> Serve
             code="usage",
             remedy=("Do: set SEMAPHORE_ADMIN_PASSWORD, or --admin-password-file, or --admin-token-file",),
         )
-    return Server(server, timeout, username=asked.admin, password=password)
+    return Server(server, timeout, username=asked.admin, password=password, named=named)
 
 
 async def _run(server: Server, wanted: Wanted, wait: float, session: Session) -> Outcome:
@@ -321,6 +323,9 @@ def _tell(session: Session, asked: Asked, outcome: Outcome, values: Mapping[str,
             session.result(env_file.line(name, value))
     else:
         session.result(plain(f"{path} has the settings for the gateway: {', '.join(values)}"))
+        if env_file.is_open(path):
+            remedy = f"chmod 600 {shlex.quote(str(path))}"
+            session.note(plain(f"warning: every user of this machine may read the token there: {remedy}"))
     if not session.quiet:
         start, stop = (f"{name} ({number})" for name, number in outcome.templates.items())
         session.note(plain(f"Services are started by the template {start} and stopped by {stop}."))

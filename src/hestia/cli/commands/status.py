@@ -48,6 +48,9 @@ def status(service: str | None, wanted: str | None, no_header: bool) -> None:
             return
         _show_all(services, header=not no_header)
         _tell_refused(client)
+        if not session.quiet:
+            for line in view.warned(client.warnings(), session.err):
+                session.note(line)
         return
     try:
         body = client.status(service)

@@ -10,7 +10,7 @@ from hestia.cli.parameters import is_status
 from hestia.cli.screen import Screen
 from hestia.cli.session import Example, client_options, current
 from hestia.cli.table import Column, render
-from hestia.cli.text import plain
+from hestia.cli.text import counted, plain
 
 _STRATEGIES = (Column("STRATEGY"), Column("VERSION"), Column("FROM", shrink=1, least=10, middle=True))
 _SERVICES = (
@@ -57,6 +57,12 @@ def lines(found: Document, screen: Screen) -> list[str]:
         f"{plain(name)}: its strategy is not used: {plain(str(one.get('error')))}"
         for name, one in services.items()
         if one.get("error")
+    ]
+    shown += [
+        f"{plain(name)}: its strategy failed for {counted(count, 'request')}, so the configured order was "
+        "used; the gateway's log says why"
+        for name, one in services.items()
+        if isinstance(count := one.get("failures"), int) and count
     ]
     return shown
 

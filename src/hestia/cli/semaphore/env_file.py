@@ -68,6 +68,14 @@ def write(path: Path, text: str) -> bool:
     return True
 
 
+def is_open(path: Path) -> bool:
+    """Whether others than its owner and its group may read it. False where nobody can say."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
+
+
 def read(path: Path) -> str | None:
     """Its text; None when it is not there. Raises OSError."""
     try:

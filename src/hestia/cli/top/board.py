@@ -118,7 +118,7 @@ class Board:
         return self._choose(key)
 
     def _read(self, text: Text, key: str) -> Wish:
-        if key in ("q", "Q", "escape", "enter"):
+        if key in ("q", "Q", "escape", "enter") or (key == "?" and text.again is Wish.HELP):
             self.text = None
         elif (by := _way(key, self.room)) is not None:
             text.move(by, self.room)

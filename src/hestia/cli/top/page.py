@@ -23,11 +23,12 @@ HELP: Final = (
     "l               its output, as it comes",
     "e               why it is as it is, and what comes next",
     "/               show only services whose name, state or machine has this text; Esc shows all again",
+    "?               this text, and back to the table",
     "q               back to the table; there: quit",
     "",
-    "REQ/S  requests a second that were answered since the last look",
-    "P95    95 of 100 requests were answered within this time, since the gateway began",
-    "NEXT   what happens by itself, and when",
+    "REQ/S           requests a second that were answered since the last look",
+    "P95             95 of 100 requests were answered within this time, since the gateway began",
+    "NEXT            what happens by itself, and when",
 )
 
 

@@ -8,15 +8,16 @@ template without its variable group) or where the caller says otherwise. Source:
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.resources import files
 from typing import Final
 
 from hestia.core.errors import EngineRefused, EngineUnavailable
-from hestia.engines.semaphore.connection import Connection, Server
+from hestia.engines.semaphore.connection import Connection
 from hestia.engines.semaphore.people import People, User
 from hestia.engines.semaphore.projects import Projects, choice_error
 from hestia.engines.semaphore.resources import Resources, Row, expected
@@ -31,6 +32,7 @@ _USER_NAME: Final = "Hestia, by hestia semaphore bootstrap"
 _KEY: Final = "machines"
 _GROUP: Final = "hestia"
 _OURS: Final = "/hestia/engines/semaphore/playbooks"  # how the folder of any installed Hestia ends
+_USERINFO: Final = re.compile(r"://[^/]*@")  # of an address: what stands there may be a token
 _PING_PAUSE: Final = 0.5  # seconds between two looks at a server that is not there yet
 
 
@@ -212,7 +214,8 @@ class Bootstrap:
             told = {"git_url": wanted.playbooks, "git_branch": wanted.branch} if wanted.playbooks else {}
             if not told and str(found.get("git_url", "")).endswith(_OURS):
                 told = {"git_url": PLAYBOOKS}  # Hestia has another place by now
-            await self._bring(repositories, found, told, "it was at {git_url}")
+            was = _USERINFO.sub("://***@", str(found.get("git_url", "")))
+            await self._bring(repositories, found, told, f"it was at {was}")
         return int(found["id"])
 
     async def _inventory(self, project: int, key: int) -> int:
@@ -236,7 +239,7 @@ class Bootstrap:
         if other:
             await kind.change(row, other)
         done = Done.CHANGED if other else Done.KEPT
-        self._note(kind.title, str(row["name"]), int(row["id"]), done, why.format(**row) if other else "")
+        self._note(kind.title, str(row["name"]), int(row["id"]), done, why if other else "")
 
     async def _group(self, project: int) -> int:
         groups = self._of(project, "environment", "variable group")
@@ -304,9 +307,7 @@ class Bootstrap:
 
     def _as(self, *, api_key: str = "", username: str = "", password: str = "") -> Connection:
         server = self._admin.server
-        return Connection(
-            Server(server.base_url, server.timeout, api_key=api_key, username=username, password=password)
-        )
+        return Connection(replace(server, api_key=api_key, username=username, password=password))
 
 
 async def _ids(kind: Resources) -> set[int]:
@@ -314,13 +315,16 @@ async def _ids(kind: Resources) -> set[int]:
 
 
 async def wait_for_server(connection: Connection, limit: float) -> None:
-    """Return as soon as Semaphore answers. limit: seconds. Raises EngineRefused: something else answers;
-    EngineUnavailable: nobody does within the limit."""
+    """Return as soon as Semaphore answers. limit: seconds; 0 asks once, for as long as one call may take.
+    Raises EngineRefused: something else answers; EngineUnavailable: nobody does within the limit."""
     clock = asyncio.get_running_loop().time
     until = clock() + limit
     while True:
         try:
-            return await connection.ping()
+            async with asyncio.timeout_at(until if limit else None):
+                return await connection.ping()
+        except TimeoutError:
+            raise connection.silent(limit) from None
         except EngineUnavailable:
             if clock() + _PING_PAUSE > until:
                 raise

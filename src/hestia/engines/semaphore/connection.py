@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -29,13 +31,17 @@ TOKEN_REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a server is and as whom it is asked. timeout: seconds for one call."""
+    """Where a server is and as whom it is asked. timeout: seconds for one call.
+
+    named: the setting or option that says where, for those who are to correct it.
+    """
 
     base_url: str
     timeout: float = 30.0
     api_key: str = ""
     username: str = ""
     password: str = ""
+    named: str = "semaphore_base_url"
 
     def __repr__(self) -> str:
         return f"<Server {self.base_url} {'token' if self.api_key else self.username or 'nobody'}>"
@@ -199,9 +205,9 @@ class Connection:
         if 300 <= response.status_code < 400:
             where = response.headers.get("location", "elsewhere")
             raise EngineRefused(
-                f"Semaphore's address {self.base} (semaphore_base_url) leads on to {where}.",
+                f"Semaphore's address {self.base} ({self.server.named}) leads on to {where}.",
                 permanent=True,
-                remedy="set semaphore_base_url to the address that it leads to, without /api",
+                remedy=f"set {self.server.named} to the address that it leads to, without /api",
             )
         if response.status_code < 400 and "html" in response.headers.get("content-type", ""):
             raise self._no_semaphore("a web page instead of JSON")
@@ -217,8 +223,8 @@ class Connection:
                     f"Semaphore at {self.base} answers {asked} with more than {ANSWER_MAX // 2**20} MiB, "
                     "which is not read.",
                     permanent=True,
-                    remedy="see that semaphore_base_url leads to Semaphore itself, and that its playbooks do "
-                    "not write that much",
+                    remedy=f"see that {self.server.named} leads to Semaphore itself, and that its playbooks "
+                    "do not write that much",
                 )
         return bytes(content)
 
@@ -235,22 +241,30 @@ class Connection:
         return self._http
 
     def _unreachable(self, exc: Exception, *, sent: bool, late: bool = False) -> EngineUnavailable:
-        why = str(exc) or type(exc).__name__
         if late:
             why = f"no answer within {self.server.timeout:g} s (semaphore_timeout)"
+            return self._away(why, sent=sent, cause="timeout")
+        return self._away(_why(exc), sent=sent, cause="refused")
+
+    def silent(self, limit: float) -> EngineUnavailable:
+        """The error of one who waited for this server for `limit` seconds and got no answer."""
+        return self._away(f"no answer within {limit:g} s", sent=False, cause="timeout")
+
+    def _away(self, why: str, *, sent: bool, cause: str) -> EngineUnavailable:
+        named = self.server.named
         return EngineUnavailable(
-            f"Semaphore cannot be reached at {self.base} (semaphore_base_url): {why}.",
+            f"Semaphore cannot be reached at {self.base} ({named}): {why}.",
             sent=sent,
-            remedy=f"start Semaphore, or correct semaphore_base_url; try: curl {self.base}/api/ping",
-            cause="timeout" if late else "refused",
+            remedy=f"start Semaphore, or correct {named}; try: curl {self.base}/api/ping",
+            cause=cause,
         )
 
     def _no_semaphore(self, what: str) -> EngineRefused:
         return EngineRefused(
-            f"{self.base} (semaphore_base_url) gives {what}: the path before Semaphore's /api is wrong, or "
+            f"{self.base} ({self.server.named}) gives {what}: the path before Semaphore's /api is wrong, or "
             "something else answers there.",
             permanent=True,
-            remedy="set semaphore_base_url to Semaphore's address with its path prefix (the path of its "
+            remedy=f"set {self.server.named} to Semaphore's address with its path prefix (the path of its "
             "web_host, such as https://example.org/semaphore), without /api",
         )
 
@@ -265,6 +279,28 @@ def tls_context() -> ssl.SSLContext:
     import ssl
 
     return ssl.create_default_context()
+
+
+def _why(exc: BaseException) -> str:
+    """Why nothing came of a call: what the system said, where it said something, else the library's words."""
+    for one in _behind(exc):
+        if isinstance(one, socket.gaierror):
+            return "its name is not known"
+        if isinstance(one, ConnectionRefusedError):
+            return "connection refused"
+        if isinstance(one, OSError) and one.errno and one.strerror:
+            return one.strerror.rstrip(".")
+    return str(exc).rstrip(".") or type(exc).__name__
+
+
+def _behind(exc: BaseException | None) -> Iterator[BaseException]:
+    """What an exception comes of, itself last."""
+    if exc is None:
+        return
+    yield from _behind(exc.__cause__ or exc.__context__)
+    for one in exc.exceptions if isinstance(exc, BaseExceptionGroup) else ():
+        yield from _behind(one)
+    yield exc
 
 
 def _json_or_none(text: bytes) -> Any:  # Any: see `Answer`

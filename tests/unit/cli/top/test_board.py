@@ -57,6 +57,14 @@ def test_cl_22_letters_are_wishes(key: str, wish: Wish) -> None:
     assert board().press(key) is wish
 
 
+def test_cl_22_a_second_question_mark_closes_the_help_and_no_other_text() -> None:
+    one = board()
+    for wish, is_closed in ((Wish.HELP, True), (Wish.EXPLAIN, False)):
+        one.text = Text("The keys", ["a"], wish)
+        assert one.press("?") is Wish.NOTHING
+        assert (one.text is None) is is_closed
+
+
 @pytest.mark.parametrize("key", ["n", "enter", "escape", "q", "x", "down"])
 def test_cl_22_x_stops_only_after_a_yes(key: str) -> None:
     one = board()
