@@ -49,6 +49,20 @@ def test_a_request_is_told_in_time_order_and_ends_with_what_to_do() -> None:
     ]
 
 
+@pytest.mark.parametrize(("first", "named"), [("gpu-1", True), ("gpu-2", False)])
+def test_cl_18_attempts_at_several_instances_are_told_with_the_name_of_each(
+    first: str, *, named: bool
+) -> None:
+    parts = [
+        part("pause", 0.0, 10.0, "attempt failed: nobody listens", instance=first),
+        part("connect", 10.0, 2.0, "connecting", instance="gpu-2"),
+    ]
+    told = {"method": "GET", "path": "/", "status": 200, "totalMs": 12.0, "matched": "m", "end": "e"}
+    lines = list(request_lines({**told, "parts": parts}))
+    ends = [" (gpu-1)", " (gpu-2)"] if named else ["nobody listens", "connecting"]
+    assert [line.endswith(end) for line, end in zip(lines[2:4], ends, strict=True)] == [True, True]
+
+
 def test_a_request_that_has_not_ended_says_what_it_does_and_behind_whom() -> None:
     told = {
         "method": "GET",
