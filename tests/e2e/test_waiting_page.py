@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -144,12 +145,13 @@ async def test_wp10_two_tabs_wait_and_both_arrive(tmp_path: Path, real_python: s
         assert served.transitions("app") == ["starting", "hot"]
 
 
-async def test_wp10_a_gateway_that_is_killed_and_comes_back_is_survived(
-    tmp_path: Path, real_python: str
+@pytest.mark.parametrize("how", ["killed", "ended"])
+async def test_wp10_a_gateway_that_goes_and_comes_back_is_survived(
+    tmp_path: Path, real_python: str, how: str
 ) -> None:
-    """The next gateway adopts the start; the page, still open, follows it there and arrives."""
+    """The next gateway adopts the start, or the page, still looked at, begins it again; it arrives."""
     gate, folder = tmp_path / "gate", tmp_path / "gateway"
-    first = launch(folder, configuration(gate))
+    first = launch(folder, configuration(gate, on_exit="stop"))
     try:
         started = await first.until_line("gateway_started")
         port = started["listening"].rpartition(":")[2]
@@ -157,8 +159,8 @@ async def test_wp10_a_gateway_that_is_killed_and_comes_back_is_survived(
         async with asyncio.TaskGroup() as group:
             seen = group.create_task(visit(real_python, "survives", url, tmp_path, gate, pictures=tmp_path))
             await eventually((tmp_path / "waiting").exists, "the page to be there", timeout=60)
-            first.process.kill()
-            first.process.wait()
+            first.process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGTERM)
+            await first.ended()
             await eventually((tmp_path / "lost.png").exists, "the page to notice", timeout=60)
             async with serving(folder, configuration(gate), "--port", port) as second:
                 gate.touch()
@@ -178,7 +180,7 @@ async def test_wp10_behind_a_proxy_that_buffers_the_page_asks_for_single_answers
     async with serving(tmp_path / "gateway", configuration(gate)) as served:
         url = f"http://localhost:{served.port}/services/app{DEEP}"
         seen = await visit(real_python, "behind_a_buffer", url, tmp_path, gate)
-        assert seen["held"] == 1
+        assert seen["held"] >= 1
         assert seen["url"] == url
 
 

@@ -308,3 +308,22 @@ async def test_a_service_that_is_this_gateway_is_a_loop(
 ) -> None:
     client = await connect(await front(a="http://{front}/services/a", b=upstream))
     (await client.ask("GET", S + "/x")).problem("loop_detected", 508)
+
+
+async def test_wp01_a_browser_gets_the_waiting_page_and_its_stream(
+    front: MakeFront, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    gw = await front(cold("a"), wakes={"a": upstream}, ready=False)
+    client = await connect(gw)
+    navigation = (("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"))
+    page = await client.ask("GET", S + "/echo", *navigation)
+    assert page.status == 503
+    visit = bytes(page.body).partition(b'data-visit="')[2].partition(b'"')[0]
+    await client.send(request("GET", S + "/echo", (b"Hestia-Wait", b"1;visit=" + visit)))
+    stream = await client.head()
+    await client.until(lambda: b'"state": "waiting"' in stream.body, "the first news")
+    gw.probe.ready = True
+    await client.body()
+    assert b'"state": "hot"' in stream.body
+    assert upstream.requests == []
+    assert (await client.ask("GET", S + "/echo", *navigation)).status == 200

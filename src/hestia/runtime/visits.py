@@ -154,8 +154,8 @@ class Visits:
     # -- from the page -------------------------------------------------------------------------
 
     def find(self, service: ServiceId, name: str) -> Visit:
-        """The visit of this name. Where it is forgotten, what is true now: it waits on if something is under
-        way, and starts nothing. Raises ServiceNotFound."""
+        """The visit of this name. Where it is forgotten, what is true now: it waits on if others wait or a
+        start is under way, and starts nothing. Raises ServiceNotFound."""
         visit = self._visits.get(name)
         if visit is not None and visit.service == service:
             return visit
@@ -163,8 +163,8 @@ class Visits:
         visit = Visit(service, ("", b""), self._clock())
         if not self._queues.is_cold(service):
             visit.phase = Phase.HOT
-        elif len(record.queue) or any(slot.under_way for slot in record.slots.values()):
-            self._join(visit, record)
+        elif len(record.queue) or any(slot.state is State.STARTING for slot in record.slots.values()):
+            self._join(visit, record)  # while it stops, that would start it again
         elif any(slot.state is State.FAILED for slot in record.slots.values()):
             visit.phase, visit.error = Phase.FAILED, self._error(service)
         else:
