@@ -38,7 +38,7 @@ _HEADS: Final = {
 _LEADS: Final = {
     Phase.HOT: "It opens now.",
     Phase.ASLEEP: "Nobody used it for a while, so it was stopped. It starts when you want it to.",
-    Phase.LEFT: "What was begun goes on without you.",
+    Phase.LEFT: "A start that is under way goes on without you.",
     Phase.ENDING: "It is asked again every few seconds.",
 }
 
