@@ -27,6 +27,7 @@ from hestia.api.past import Past
 from hestia.api.server import ControlServer, socket_path
 from hestia.api.waiting import WaitingPages
 from hestia.config import effective, load
+from hestia.config.warned import warnings_of
 from hestia.core.difference import Difference
 from hestia.core.errors import ConfigError
 from hestia.core.model import Endpoint, Settings
@@ -389,7 +390,7 @@ class Hestia:
         return ConfigView(
             path=self.settings.config_path,
             rows=rows,
-            warnings=self.settings.warnings,
+            warnings=warnings_of(self.settings),
             reload=self.reloads.last_reload,
         )
 

@@ -119,6 +119,7 @@ async def test_a_file_is_loaded_changed_broken_and_mended_while_requests_go_on(t
             for command in ("status", "config reload"):
                 warned = (await said(served, *command.split())).stderr
                 assert "warning: services.a.strategy: there is no strategy 'own', and not every" in warned
+                assert f"warning: not loaded: {own}: line 1: SyntaxError" in warned
             listed = await strategies(served)
             assert "not loaded" in listed
             assert "SyntaxError" in listed

@@ -1,4 +1,4 @@
-"""Says in the log what of a configuration has no effect, or another one than it seems."""
+"""What of a configuration has no effect, or another one than it seems: for the log, and in a line each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import logging
 from hestia.core.model import Settings
 
 log = logging.getLogger(__name__)
+
+
+def warnings_of(settings: Settings) -> tuple[str, ...]:
+    """What is doubtful about it, and which files of the user's own are broken, also those nobody uses."""
+    failed = settings.strategies.failed if settings.strategies is not None else ()
+    return (*settings.warnings, *(f"not loaded: {one.file}: {one.detail}" for one in failed))
 
 
 def tell_warnings(settings: Settings, before: Settings | None = None) -> None:

@@ -61,6 +61,7 @@ def check(path: str | None) -> None:
     """Check file, environment and .env; exit code 1 when something is wrong."""
     from hestia.cli.configuration import load_settings
     from hestia.config import ConfigProblems
+    from hestia.config.warned import warnings_of
 
     session = current()
     try:
@@ -70,7 +71,12 @@ def check(path: str | None) -> None:
         _show_problems(session, exc)
         raise Quiet(ExitCode.FAILED) from exc
     if session.json:
-        document = {"ok": True, "path": settings.config_path, "problems": [], "warnings": settings.warnings}
+        document = {
+            "ok": True,
+            "path": settings.config_path,
+            "problems": [],
+            "warnings": warnings_of(settings),
+        }
         session.result(json.dumps(document, ensure_ascii=False))
         return
     _warn(session, settings)
@@ -102,7 +108,9 @@ def _patience(session: Session) -> Iterator[None]:
 
 def _warn(session: Session, settings: Settings) -> None:
     """Say on stderr what is odd and yet works."""
-    for warning in settings.warnings if not session.quiet else ():
+    from hestia.config.warned import warnings_of
+
+    for warning in warnings_of(settings) if not session.quiet else ():
         session.note(f"warning: {plain(warning)}")
 
 
@@ -156,10 +164,12 @@ def _value(value: object) -> str:
 
 
 def _document(settings: Settings, rows: list[Any]) -> dict[str, Any]:  # Any: a JSON document
+    from hestia.config.warned import warnings_of
+
     return {
         "path": settings.config_path,
         "settings": [{"key": row.key, "value": row.value, "source": row.source} for row in rows],
-        "warnings": list(settings.warnings),
+        "warnings": list(warnings_of(settings)),
     }
 
 
