@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +36,9 @@ STOP: Final = """
 - hosts: all
   gather_facts: false
   tasks:
-    - ansible.builtin.shell: kill $(cat {{ playbook_dir }}/{{ hestia_service }}.pid)
+    - ansible.builtin.shell: >-
+        kill $(cat {{ playbook_dir }}/{{ hestia_service }}.pid) &&
+        rm {{ playbook_dir }}/{{ hestia_service }}.pid
     - ansible.builtin.wait_for: {port: "{{ hestia_port }}", host: 127.0.0.1, state: stopped, timeout: 60}
 """
 
@@ -44,6 +49,9 @@ def semaphore(real_python: str, tmp_path: Path) -> Iterator[SemaphoreProgram]:
     (tmp_path / "stop.yml").write_text(STOP)
     with semaphore_program("--tick", "0.5", *ansible_options(real_python, tmp_path)) as program:
         yield program
+    for left in tmp_path.glob("*.pid"):  # of a test that failed: its plays ended nothing
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(left.read_text()), signal.SIGTERM)
 
 
 def configured(semaphore: SemaphoreProgram, **services: dict[str, Any]) -> dict[str, Any]:
