@@ -46,7 +46,7 @@ fi
 
 stamp=node/node_modules/.hestia-stamp
 if [ "$(cat "$stamp" 2>/dev/null)" != "$(cksum <node/package-lock.json)" ]; then
-  npm ci --prefix node --silent --no-audit --no-fund
+  npm ci --prefix node --loglevel=error --no-audit --no-fund >/dev/null
   cksum <node/package-lock.json >"$stamp"
 fi
 
