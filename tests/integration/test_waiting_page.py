@@ -158,6 +158,19 @@ async def test_wp01_page_is_for_browsers_that_say_little_too(
     await leave(client, await shown(client, fields=(("accept", "text/html, */*;q=0.1"),)))
 
 
+async def test_wp01_what_has_a_fallback_is_held_and_goes_there_when_the_start_fails(
+    gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient
+) -> None:
+    gw = await gateway(cold("a", fallback_url=upstream.url), wakes={"a": upstream}, ready=False)
+    client = await connect(gw)
+    gw.engine.hold("start.call")
+    await client.send(request("GET", DEEP, *LOCAL))
+    await gw.until_waiting(1)
+    gw.engine.fail_next_start(StartFailed("It broke."))
+    gw.engine.let_go("start.call")
+    assert (await client.response()).json()["target"] == "/deep/link?x=1"
+
+
 @pytest.mark.parametrize("field", ["sec-purpose", "purpose"])
 async def test_wp01_what_is_only_fetched_ahead_starts_nothing(
     gateway: MakeGateway, upstream: HttpUpstream, connect: MakeClient, field: str

@@ -74,6 +74,8 @@ class Paged(Chosen):
             return False
         if self._upstream is self._path.control:
             return False
+        if route.settings.fallback_url:  # whoever is held goes there when the start fails; a page could not
+            return False
         return gets_page(self.request, route.settings.on_cold)
 
     def _is_page_again(self, route: Route) -> bool:
