@@ -73,6 +73,12 @@ def all_needed(steps: Steps, record: ServiceRecord) -> frozenset[ServiceId]:
     return frozenset(found)
 
 
+def hopeless(steps: Steps, record: ServiceRecord, now: float) -> bool:
+    """Whether a start would fail at once, for want of something that is not to be had."""
+    needed = [steps.services[name] for name in record.settings.depends_on if name in steps.services]
+    return any(not any(slot.hoped_for(now) for slot in other.slots.values()) for other in needed)
+
+
 def became_hot(steps: Steps, record: ServiceRecord, now: float) -> None:
     """What others may wait for is hot. While the gateway ends, nothing begins any more."""
     if steps.closing:

@@ -59,7 +59,9 @@ def keep(steps: Steps, record: ServiceRecord, now: float) -> None:
         return
     if any(other.under_way for other in record.slots.values()):
         return
-    if slot.may_begin(now) and now >= slot.again_at:
+    if dependencies.hopeless(steps, record, now):
+        steps.timer(slot, Timer.RETRY, now + PAUSE)  # no start that fails, with its events, each time
+    elif slot.may_begin(now) and now >= slot.again_at:
         steps.begin(slot, now, cause="dependency" if held else "keep_warm", actor="")
     elif not slot.record.stuck:
         steps.timer(slot, Timer.RETRY, max(slot.ready_at(now), slot.again_at))

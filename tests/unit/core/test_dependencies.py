@@ -251,23 +251,35 @@ def test_sf12_a_stop_of_what_is_needed_begins_none_of_its_other_instances() -> N
     assert runtime.state(B, DB) is State.COLD
 
 
-@pytest.mark.parametrize("why", ["could not be stopped", "failed for good"])
-def test_id16_what_is_kept_warm_tries_again_after_a_pause_while_another_is_not_to_be_had(why: str) -> None:
-    """Not at once: nothing would ever end that, the gateway included (found by the random walk)."""
+def test_id16_what_is_kept_warm_tries_again_after_a_pause_when_what_it_needs_failed() -> None:
     runtime = PaperRuntime(service(id=DB), needs(TOP, DB, keep_warm=True))
     runtime.perform(runtime.world.look_at_calendars(runtime.now))
-    if why == "could not be stopped":
-        ready(runtime, DB, TOP)
-        runtime.stop(TOP)
-        runtime.stopped(runtime.stop_of(A, TOP))
-        runtime.stop(DB)
-        runtime.stop_fails(runtime.stop_of(A, DB))
-        runtime.start(TOP)
-    else:
-        runtime.fails(runtime.start_of(A, DB), error=EngineRefused("no such program", permanent=True))
+    runtime.fails(runtime.start_of(A, DB), error=EngineRefused("no such program", permanent=True))
+    assert states(runtime) == "failed failed"
+    runtime.pass_time(warm.PAUSE - 1)
+    assert states(runtime) == "failed failed"
+    runtime.pass_time(2.0)
+    ready(runtime, DB, TOP)
+    assert states(runtime) == "hot hot"
+
+
+def test_id16_what_is_kept_warm_begins_nothing_while_what_it_needs_is_not_to_be_had() -> None:
+    """Found by the random walk: tried at once, nothing would have ended that, the gateway included."""
+    runtime = PaperRuntime(service(id=DB), needs(TOP, DB, keep_warm=True))
+    runtime.perform(runtime.world.look_at_calendars(runtime.now))
+    ready(runtime, DB, TOP)
+    runtime.stop(TOP)
+    runtime.stopped(runtime.stop_of(A, TOP))
+    runtime.stop(DB)
+    runtime.stop_fails(runtime.stop_of(A, DB))
+    runtime.start(TOP)
     assert states(runtime) == "failed failed"
     before = len(runtime.moves)
-    runtime.pass_time(warm.PAUSE - 1)
-    assert len(runtime.moves) == before
-    runtime.pass_time(2.0)
-    assert len(runtime.moves) > before
+    for _ in range(3):
+        runtime.pass_time(warm.PAUSE - 1)
+    assert len(runtime.moves) == before, "a start that fails at once would be told each time"
+    runtime.stop(DB)
+    runtime.stopped(runtime.stop_of(A, DB))
+    runtime.pass_time(warm.PAUSE)
+    ready(runtime, DB, TOP)
+    assert states(runtime) == "hot hot"
